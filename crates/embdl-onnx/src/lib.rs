@@ -1,0 +1,1 @@
+//! ONNX files to graphs and back. Never approximates: what it cannot express is an error.

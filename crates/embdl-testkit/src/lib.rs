@@ -1,0 +1,1 @@
+//! What tests share: guard pages and seeded data. Never a dependency of shipped code.
