@@ -1,1 +1,16 @@
-//! All that ships on a device: tensors, quantization, encodings, the file format, planning, execution. Never does I/O, reads a clock or starts a thread.
+//! All that ships on a device: tensors, quantization, encodings, the file format, planning, execution.
+//! Never does I/O, reads a clock, starts a thread, or allocates inside [`Session::run`](runtime::Session::run).
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod encoding;
+pub mod kernels;
+pub mod model;
+pub mod op;
+pub mod quant;
+pub mod runtime;
+pub mod tensor;

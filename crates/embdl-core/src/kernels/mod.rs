@@ -1,0 +1,197 @@
+//! The kernels that a CPU runtime provides, and their contracts. Each method's default is the scalar reference.
+//!
+//! Everything with weights becomes one of a few jobs: convolutions go through im2col into GEMM, in blocks of rows that
+//! stay in cache; dense layers are GEMM, sparse rows, or codebook rows. A runtime overrides what it has vector code for.
+//! Integer results must equal the reference's bit for bit; float results may differ by the order of summation.
+
+use crate::quant::Requant;
+
+pub mod packed;
+
+pub use packed::{CodebookQ8, PackedF32, PackedQ8, SparseF32, SparseQ8, Tile};
+
+/// `out[i, j] = clamp(sum over p of lhs[i, p] * weights[j, p] + bias[j])` in f32.
+///
+/// Shapes: lhs `m` rows of `weights.k` elements, `lhs_stride` apart; result `m` rows of `weights.n`, `out_stride` apart.
+#[derive(Clone, Copy, Debug)]
+pub struct GemmF32<'a> {
+    /// Rows of the left-hand side and of the result.
+    pub m: usize,
+    /// Left-hand side; holds at least `(m - 1) * lhs_stride + k` elements, and no more may be read.
+    pub lhs: &'a [f32],
+    /// Elements from one row to the next.
+    pub lhs_stride: usize,
+    /// Packed weights and bias.
+    pub weights: &'a PackedF32,
+    /// Bounds of the result: the epilogue's activation.
+    pub clamp: (f32, f32),
+    /// Elements from one row of the result to the next.
+    pub out_stride: usize,
+}
+
+/// `accumulator[i, j] = sum over p of (lhs[i, p] - zero_point) * weights[j, p] + bias[j]` in i32, then the output stage.
+///
+/// The zero point is folded into the packed bias, so kernels multiply `lhs` as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct GemmQ8<'a> {
+    /// Rows of the left-hand side and of the result.
+    pub m: usize,
+    /// Left-hand side; holds at least `(m - 1) * lhs_stride + k` elements, and no more may be read.
+    pub lhs: &'a [u8],
+    /// Elements from one row to the next.
+    pub lhs_stride: usize,
+    /// Packed weights and bias.
+    pub weights: &'a PackedQ8,
+    /// Elements from one row of the result to the next.
+    pub out_stride: usize,
+}
+
+/// Where integer accumulators go.
+#[derive(Debug)]
+pub enum OutQ8<'a> {
+    /// Requantized to u8.
+    U8(&'a Requant, &'a mut [u8]),
+    /// As they are.
+    I32(&'a mut [i32]),
+}
+
+/// A batch of rows times compressed dense weights (sparse or codebook), float.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsF32<'a, W> {
+    /// Rows.
+    pub m: usize,
+    /// Left-hand side, `m * k`, contiguous.
+    pub lhs: &'a [f32],
+    /// The weights.
+    pub weights: &'a W,
+    /// Bounds of the result.
+    pub clamp: (f32, f32),
+}
+
+/// A batch of rows times compressed dense weights (sparse or codebook), integer.
+#[derive(Clone, Copy, Debug)]
+pub struct RowsQ8<'a, W> {
+    /// Rows.
+    pub m: usize,
+    /// Left-hand side, `m * k`, contiguous.
+    pub lhs: &'a [u8],
+    /// The weights.
+    pub weights: &'a W,
+}
+
+/// Geometry of a sliding window over one sample: everything resolved, pads already checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowGeometry {
+    /// Input height, width, channels.
+    pub input: [usize; 3],
+    /// Result height and width.
+    pub output: [usize; 2],
+    /// Window taps in height and width.
+    pub kernel: [usize; 2],
+    /// Steps.
+    pub stride: [usize; 2],
+    /// Distance of taps.
+    pub dilation: [usize; 2],
+    /// Rows added on top, columns added on the left.
+    pub pad_before: [usize; 2],
+    /// Rows added at the bottom, columns added on the right.
+    pub pad_after: [usize; 2],
+}
+
+/// Depthwise convolution of one sample: weights `[kh, kw, c]`, channel multiplier 1.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseF32<'a> {
+    /// Where the window goes.
+    pub geometry: WindowGeometry,
+    /// Input, `h * w * c`.
+    pub input: &'a [f32],
+    /// Weights, `kh * kw * c`, channels innermost.
+    pub weights: &'a [f32],
+    /// Bias, `c`.
+    pub bias: &'a [f32],
+    /// Bounds of the result.
+    pub clamp: (f32, f32),
+}
+
+/// Depthwise convolution of one sample in integers: weights `[kh, kw, c]`, channel multiplier 1.
+#[derive(Clone, Copy, Debug)]
+pub struct DepthwiseQ8<'a> {
+    /// Where the window goes.
+    pub geometry: WindowGeometry,
+    /// Input, `h * w * c`.
+    pub input: &'a [u8],
+    /// Level that stands for zero, which pads have.
+    pub zero_point: u8,
+    /// Weights, `kh * kw * c`, channels innermost.
+    pub weights: &'a [i8],
+    /// Bias, `c`; the zero point is *not* folded in.
+    pub bias: &'a [i32],
+}
+
+/// Vector code of a CPU. Each default is the scalar reference in this module's files.
+pub trait Kernels: Send + Sync {
+    /// Instruction set level, such as "avx2"; shown in profiles and reports.
+    fn isa(&self) -> &'static str;
+
+    /// How [`PackedF32`] is laid out for `gemm_f32`.
+    fn tile_f32(&self) -> Tile;
+
+    /// How [`PackedQ8`] is laid out for `gemm_q8`.
+    fn tile_q8(&self) -> Tile;
+
+    /// Name of the kernel that a job runs on, for profiles, by the grammar in docs: `gemm_f32_f32_4x8__neon`.
+    fn kernel_name(&self, kind: KernelKind) -> &'static str;
+
+    /// Whether a dense layer of `density` (share of non-zero weights) is expected to run faster as sparse rows.
+    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool;
+
+    /// f32 GEMM.
+    fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]);
+
+    /// Integer GEMM.
+    fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>);
+
+    /// Dense layer with sparse float weights.
+    fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]);
+
+    /// Dense layer with sparse integer weights.
+    fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>);
+
+    /// Dense layer with 4-bit codebook indices.
+    fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>);
+
+    /// Depthwise convolution, float.
+    fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]);
+
+    /// Depthwise convolution, integer.
+    fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>);
+
+    /// Max pooling of one sample, float. Result `oh * ow * c`.
+    fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]);
+
+    /// Max pooling of one sample, u8.
+    fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]);
+}
+
+/// The families of kernels that differ between runtimes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KernelKind {
+    /// `gemm_f32`.
+    GemmF32,
+    /// `gemm_q8`.
+    GemmQ8,
+    /// `sparse_f32`.
+    SparseF32,
+    /// `sparse_q8`.
+    SparseQ8,
+    /// `codebook_q8`.
+    CodebookQ8,
+    /// `depthwise_f32`.
+    DepthwiseF32,
+    /// `depthwise_q8`.
+    DepthwiseQ8,
+    /// `max_pool_f32`.
+    MaxPoolF32,
+    /// `max_pool_u8`.
+    MaxPoolU8,
+}

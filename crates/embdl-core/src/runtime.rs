@@ -1,0 +1,222 @@
+//! The interface of all runtimes: a device (`Runtime`), a loaded model (`Session`), a run.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::model::Model;
+use crate::tensor::{DType, TensorMut, TensorRef, ValueType};
+
+/// A device that models can be loaded onto.
+pub trait Runtime {
+    /// Short name: "reference", "atom", "arm", "jetson", "wgpu", "myriad".
+    fn name(&self) -> &'static str;
+
+    /// What it can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Prepares `model` to run. Planning, packing, decoding and all allocation happen here; the session does not
+    /// borrow the model.
+    ///
+    /// # Errors
+    /// If the model needs what the runtime lacks, its weights do not decode, or it is larger than the options allow.
+    fn load(
+        &self,
+        model: &Model<'_>,
+        options: &LoadOptions,
+    ) -> Result<Box<dyn Session>, RuntimeError>;
+}
+
+/// A model that is ready to run.
+pub trait Session: Send {
+    /// What `run` takes, in order; shapes include the batch.
+    fn inputs(&self) -> &[TensorSpec];
+
+    /// What `run` gives, in order; shapes include the batch.
+    fn outputs(&self) -> &[TensorSpec];
+
+    /// Runs the model once. Allocates nothing on CPU runtimes.
+    ///
+    /// # Errors
+    /// If number, element type or length of the tensors differ from the specs, or the device fails.
+    fn run(
+        &mut self,
+        inputs: &[TensorRef<'_>],
+        outputs: &mut [TensorMut<'_>],
+    ) -> Result<(), RuntimeError>;
+
+    /// Time, bytes and MACs of each node of the last run, where the load options gave a clock.
+    fn profile(&self) -> Option<&Profile>;
+
+    /// Bytes that the session holds: packed weights, arena, scratch.
+    fn memory(&self) -> MemoryUse;
+}
+
+/// What a runtime can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Instruction set level in use unless the load options ask for another, such as "avx2".
+    pub isa: &'static str,
+    /// Instruction set levels that may be asked for here, best first.
+    pub isas: Vec<&'static str>,
+}
+
+/// An input or output of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// Name; may be empty.
+    pub name: String,
+    /// Shape with the batch, element type, quantization.
+    pub kind: ValueType,
+}
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Samples a run, at least 1.
+    pub batch: usize,
+    /// Instruction set level to use instead of the best one.
+    pub isa: Option<String>,
+    /// How dense layers with sparse or codebook weights run.
+    pub weights: WeightForm,
+    /// A monotonic clock in nanoseconds; with it, every run is profiled.
+    pub clock: Option<fn() -> u64>,
+    /// Largest sum of packed weights, arena and scratch that the session may allocate.
+    pub max_memory_bytes: usize,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            isa: None,
+            weights: WeightForm::Auto,
+            clock: None,
+            max_memory_bytes: 4 << 30,
+        }
+    }
+}
+
+/// How dense layers with sparse or codebook weights run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeightForm {
+    /// The form that is expected to be the fastest on the instruction set in use.
+    #[default]
+    Auto,
+    /// Unpacked to dense i8 or f32.
+    Dense,
+    /// Sparse rows where the file is sparse, codebook indices where the file has a small codebook, and dense otherwise.
+    Compressed,
+}
+
+/// What the last run cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// One entry a node, in execution order.
+    pub nodes: Vec<NodeProfile>,
+}
+
+/// What one node cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeProfile {
+    /// The node's name; may be empty.
+    pub name: String,
+    /// The operator's name.
+    pub op: &'static str,
+    /// Name of the kernel that ran.
+    pub kernel: &'static str,
+    /// Duration in nanoseconds.
+    pub nanoseconds: u64,
+    /// Multiply-accumulates of the operator as if dense.
+    pub macs: u64,
+    /// Bytes of activations read and written, and of packed weights read.
+    pub bytes: u64,
+}
+
+/// Bytes that a session holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Packed weights and biases.
+    pub weight_bytes: usize,
+    /// Activations.
+    pub arena_bytes: usize,
+    /// Scratch of kernels, such as im2col rows.
+    pub scratch_bytes: usize,
+}
+
+/// Why a model does not load or run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The machine lacks what the runtime needs at least.
+    #[error("this machine has no {needed}, which the {runtime} runtime needs")]
+    NotDetected {
+        /// Name of the runtime.
+        runtime: &'static str,
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// An instruction set level was asked for that is unknown or absent here.
+    #[error("instruction set level {asked:?} cannot be used here; there is {available:?}")]
+    IsaUnavailable {
+        /// What was asked for.
+        asked: String,
+        /// What could be asked for.
+        available: Vec<&'static str>,
+    },
+    /// A node computes what the runtime cannot.
+    #[error("node {node:?} ({op}) cannot run: {reason}")]
+    Unsupported {
+        /// Node.
+        node: String,
+        /// Operator.
+        op: &'static str,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// A weight does not decode.
+    #[error("a weight of node {node:?} does not decode: {source}")]
+    Weight {
+        /// Node.
+        node: String,
+        /// What is wrong with its bytes.
+        #[source]
+        source: crate::encoding::EncodingError,
+    },
+    /// The session would need more memory than the options allow.
+    #[error("the model needs {needed} bytes, {allowed} are allowed")]
+    TooLarge {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes allowed.
+        allowed: usize,
+    },
+    /// A run got another number of tensors than the model has.
+    #[error("{expected} {what} are needed, {found} were given")]
+    TensorCount {
+        /// "inputs" or "outputs".
+        what: &'static str,
+        /// How many the model has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
+    /// A run got a tensor of another element type or length.
+    #[error(
+        "{what} {index} needs {expected_len} elements of {expected}, {found_len} of {found} were given"
+    )]
+    TensorMismatch {
+        /// "input" or "output".
+        what: &'static str,
+        /// Which one.
+        index: usize,
+        /// Element type needed.
+        expected: DType,
+        /// Element type given.
+        found: DType,
+        /// Elements needed.
+        expected_len: usize,
+        /// Elements given.
+        found_len: usize,
+    },
+}
