@@ -1,0 +1,251 @@
+//! The data sets that are known by name: what they are, what their files must hash to, where they may lie.
+//!
+//! ```no_run
+//! use embdl_data::catalog::{self, LoadOptions};
+//!
+//! let split = catalog::load("fashion-mnist", &LoadOptions::default())?;
+//! println!("{} to train on", split.train.len());
+//! # Ok::<(), catalog::CatalogError>(())
+//! ```
+
+mod load;
+mod search;
+
+pub use load::{LoadOptions, load, load_from};
+pub use search::{DATA_VARIABLE, SearchPath, locate};
+
+use std::path::PathBuf;
+
+use crate::idx::ReadError;
+use crate::{DatasetError, SplitError};
+
+/// One data set of the catalog: four idx files and how to read them.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Name on the command line, and of its folder.
+    pub name: &'static str,
+    /// What it is and who made it.
+    pub source: &'static str,
+    /// Training images, N·H·W.
+    pub train_images: IdxFile,
+    /// Training labels, N.
+    pub train_labels: IdxFile,
+    /// Test images, N·H·W.
+    pub test_images: IdxFile,
+    /// Test labels, N.
+    pub test_labels: IdxFile,
+    /// Names of the classes, in the order of the labels.
+    pub classes: &'static [&'static str],
+    /// Mean of the training pixels, in units of 1/255, rounded.
+    pub zero_point: u8,
+    /// Standard deviation of the training pixels, in units of the full range.
+    pub std: f32,
+    /// Folders on the web that hold the gzipped files, best first; without a slash at the end.
+    pub mirrors: &'static [&'static str],
+    /// Where a distribution's package puts the files.
+    pub system_dir: Option<&'static str>,
+    /// That package.
+    pub package: Option<&'static str>,
+}
+
+/// One idx file. Packagers gzip differently, so the pinned identity is that of the unpacked content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdxFile {
+    /// Name without `.gz`.
+    pub name: &'static str,
+    /// Unpacked size, header included. Unit: bytes.
+    pub len_bytes: u64,
+    /// SHA-256 of the unpacked content, in hexadecimal.
+    pub sha256: &'static str,
+}
+
+impl Entry {
+    /// The four files.
+    pub fn files(&self) -> [&IdxFile; 4] {
+        [&self.train_images, &self.train_labels, &self.test_images, &self.test_labels]
+    }
+}
+
+/// Why a data set cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// The name is not in the catalog.
+    #[error("no data set is called {name:?}; there are: {}", known.join(", "))]
+    UnknownDataset {
+        /// The name.
+        name: String,
+        /// All names.
+        known: Vec<&'static str>,
+    },
+    /// The files are nowhere.
+    #[error("{}", not_found_message(name, searched, *package, cache.as_ref(), files))]
+    NotFound {
+        /// The data set.
+        name: &'static str,
+        /// Folders that do not hold all four files.
+        searched: Vec<PathBuf>,
+        /// The package that would bring them.
+        package: Option<&'static str>,
+        /// The folder to put them into.
+        cache: Option<PathBuf>,
+        /// The files it takes.
+        files: [&'static str; 4],
+    },
+    /// A file is not a good idx file.
+    #[error(transparent)]
+    Idx(#[from] ReadError),
+    /// A file is good, but another one.
+    #[error(
+        "{path} is not the {name} file: unpacked SHA-256 is {found}, expected {expected}; \
+         it is of another data set or was changed: move it away and fetch again",
+        path = .path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The data set.
+        name: &'static str,
+        /// Pinned checksum.
+        expected: &'static str,
+        /// Checksum of what is there.
+        found: String,
+    },
+    /// A file has the right content for its checksum and still not the shape of images or labels.
+    #[error("{path} has shape {shape:?}, expected {rank} dimensions", path = .path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The rank that was expected.
+        rank: usize,
+    },
+    /// Images and labels do not fit each other.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The validation part is too large.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+}
+
+fn not_found_message(
+    name: &str,
+    searched: &[PathBuf],
+    package: Option<&str>,
+    cache: Option<&PathBuf>,
+    files: &[&str],
+) -> String {
+    let mut message = format!("data set {name} is not on this machine; looked in:");
+    for dir in searched {
+        message += &format!("\n  {}", dir.display());
+    }
+    message += &format!("\nTo get it, either run `embdl data fetch {name}`");
+    if let Some(package) = package {
+        message += &format!(", or install the package {package} (Debian, Ubuntu)");
+    }
+    if let Some(cache) = cache {
+        message += &format!(
+            ", or put its files ({}; .gz or unpacked) into {}",
+            files.join(", "),
+            cache.display()
+        );
+    }
+    message + ", or name their folder with --data or " + DATA_VARIABLE
+}
+
+/// All data sets that are made of files.
+pub fn entries() -> &'static [Entry] {
+    &ENTRIES
+}
+
+/// The data set of this name.
+///
+/// # Errors
+/// [`CatalogError::UnknownDataset`], which lists the names there are.
+pub fn find(name: &str) -> Result<&'static Entry, CatalogError> {
+    ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
+        let known = ENTRIES.iter().map(|entry| entry.name).chain([crate::synthetic::NAME]);
+        CatalogError::UnknownDataset { name: name.to_owned(), known: known.collect() }
+    })
+}
+
+static ENTRIES: [Entry; 2] = [
+    Entry {
+        name: "fashion-mnist",
+        source: "Fashion-MNIST, Xiao, Rasul and Vollgraf 2017 (arXiv:1708.07747), Zalando SE, MIT licence",
+        train_images: IdxFile {
+            name: "train-images-idx3-ubyte",
+            len_bytes: 47_040_016,
+            sha256: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        },
+        train_labels: IdxFile {
+            name: "train-labels-idx1-ubyte",
+            len_bytes: 60_008,
+            sha256: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        },
+        test_images: IdxFile {
+            name: "t10k-images-idx3-ubyte",
+            len_bytes: 7_840_016,
+            sha256: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        },
+        test_labels: IdxFile {
+            name: "t10k-labels-idx1-ubyte",
+            len_bytes: 10_008,
+            sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+        classes: &[
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ],
+        zero_point: 73,
+        std: 0.3530,
+        mirrors: &[
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+        ],
+        system_dir: Some("/usr/share/datasets/fashion-mnist"),
+        package: Some("dataset-fashion-mnist"),
+    },
+    Entry {
+        name: "mnist",
+        source: "MNIST, LeCun, Cortes and Burges 1998, from NIST Special Databases 1 and 3",
+        train_images: IdxFile {
+            name: "train-images-idx3-ubyte",
+            len_bytes: 47_040_016,
+            sha256: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        },
+        train_labels: IdxFile {
+            name: "train-labels-idx1-ubyte",
+            len_bytes: 60_008,
+            sha256: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        },
+        test_images: IdxFile {
+            name: "t10k-images-idx3-ubyte",
+            len_bytes: 7_840_016,
+            sha256: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        },
+        test_labels: IdxFile {
+            name: "t10k-labels-idx1-ubyte",
+            len_bytes: 10_008,
+            sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+        zero_point: 33,
+        std: 0.3081,
+        mirrors: &[
+            "https://storage.googleapis.com/cvdf-datasets/mnist",
+            "https://ossci-datasets.s3.amazonaws.com/mnist",
+        ],
+        system_dir: None,
+        package: None,
+    },
+];

@@ -1,0 +1,106 @@
+//! Reading a data set of the catalog: every file is checked against its pinned checksum, every time.
+
+use std::path::Path;
+use std::thread;
+
+use super::search::path_of;
+use super::{CatalogError, Entry, IdxFile, SearchPath, find, locate};
+use crate::idx::{Idx, Limits};
+use crate::{
+    DEFAULT_VALIDATION_LEN, Dataset, DatasetParts, Normalization, Split, TestSet, synthetic,
+};
+
+/// How a data set is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Where to look.
+    pub search: SearchPath,
+    /// Images to take from the training set for validation.
+    pub validation_len: usize,
+    /// Chooses which; keep it fixed, so that results on the validation part can be compared.
+    pub seed: u64,
+}
+
+impl Default for LoadOptions {
+    /// The environment's places, [`DEFAULT_VALIDATION_LEN`] images, seed 0.
+    fn default() -> Self {
+        let search = SearchPath::from_env(None);
+        Self { search, validation_len: DEFAULT_VALIDATION_LEN, seed: 0 }
+    }
+}
+
+/// Images that the synthetic data set has for training and validation together, and for the test.
+const SYNTHETIC_LEN: (usize, usize) = (10_000, 1_000);
+
+/// Loads a data set by name, from files that are on this machine; `synthetic` needs none.
+///
+/// # Errors
+/// [`CatalogError`]: an unknown name, files that are not there, files that are not what the catalog pins.
+pub fn load(name: &str, options: &LoadOptions) -> Result<Split, CatalogError> {
+    let (training, test) = if name == synthetic::NAME {
+        let (training, test) = SYNTHETIC_LEN;
+        let lengths = synthetic::Lengths { train: training, validation: 0, test };
+        let split = synthetic::split(lengths, 0);
+        (split.train, split.test)
+    } else {
+        let entry = find(name)?;
+        load_from(entry, &locate(entry, &options.search)?)?
+    };
+    Ok(Split::from_training(&training, test, options.validation_len, options.seed)?)
+}
+
+/// Reads the four files in `dir`: the whole training set, and the test set.
+///
+/// # Errors
+/// [`CatalogError`]: files that are not there or not what `entry` pins.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "a panic of the reading thread is passed on, not made"
+)]
+pub fn load_from(entry: &Entry, dir: &Path) -> Result<(Dataset, TestSet), CatalogError> {
+    // Unpacking is most of the work; the test images need not wait for the training images.
+    thread::scope(|scope| {
+        let test = scope.spawn(|| read_part(entry, dir, &entry.test_images, &entry.test_labels));
+        let training = read_part(entry, dir, &entry.train_images, &entry.train_labels);
+        let test = test.join().expect("reading does not panic");
+        Ok((training?, TestSet::new(test?)))
+    })
+}
+
+fn read_part(
+    entry: &Entry,
+    dir: &Path,
+    images: &IdxFile,
+    labels: &IdxFile,
+) -> Result<Dataset, CatalogError> {
+    let labels = read(entry, dir, labels, 1)?;
+    let images = read(entry, dir, images, 3)?;
+    let (height, width) = (images.shape()[1], images.shape()[2]);
+    let normalization = Normalization::new(entry.zero_point, entry.std)
+        .expect("the catalog holds positive deviations");
+    Ok(Dataset::new(DatasetParts {
+        name: entry.name.to_owned(),
+        images: images.into_data(),
+        labels: labels.into_data(),
+        height,
+        width,
+        channels: 1,
+        classes: entry.classes.iter().map(|&class| class.to_owned()).collect(),
+        normalization,
+    })?)
+}
+
+fn read(entry: &Entry, dir: &Path, file: &IdxFile, rank: usize) -> Result<Idx, CatalogError> {
+    // Where it is gone since it was located, opening it gives the error.
+    let path = path_of(file, dir).unwrap_or_else(|| dir.join(file.name));
+    let idx = Idx::read(&path, &Limits { max_data_bytes: file.len_bytes })?;
+    let found = idx.sha256_hex();
+    if found != file.sha256 {
+        let (name, expected) = (entry.name, file.sha256);
+        return Err(CatalogError::Checksum { path, name, expected, found });
+    }
+    if idx.shape().len() != rank {
+        return Err(CatalogError::Shape { path, shape: idx.shape().to_vec(), rank });
+    }
+    Ok(idx)
+}
