@@ -1,0 +1,99 @@
+//! The graph: values, nodes, parameters.
+
+use embdl_core::op::Op;
+use embdl_core::quant::Quant;
+use embdl_core::tensor::Shape;
+use serde::{Deserialize, Serialize};
+
+use crate::param::Param;
+
+/// Index into [`Graph::values`].
+pub type ValueId = usize;
+/// Index into [`Graph::nodes`].
+pub type NodeId = usize;
+/// Index into [`Graph::params`].
+pub type ParamId = usize;
+
+/// A network on the host. Activations are NHWC, shapes are for a batch of one, nodes stand in an order in which they
+/// can run. [`Graph::validate`] checks all that; every function that returns a graph has called it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    /// Name of the network.
+    pub name: String,
+    /// Activations.
+    pub values: Vec<Value>,
+    /// Operators in execution order.
+    pub nodes: Vec<Node>,
+    /// Weights and biases.
+    pub params: Vec<Param>,
+    /// Values the caller provides.
+    pub inputs: Vec<ValueId>,
+    /// Values the caller receives.
+    pub outputs: Vec<ValueId>,
+}
+
+/// An activation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Value {
+    /// Unique name.
+    pub name: String,
+    /// Shape for a batch of one.
+    pub shape: Shape,
+    /// Set where the value is to be a u8 on the device: training simulates these levels.
+    pub quant: Option<Quant>,
+}
+
+/// One operator applied to values.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Unique name.
+    pub name: String,
+    /// Operator and attributes.
+    pub op: Op,
+    /// Values read.
+    pub inputs: Vec<ValueId>,
+    /// Value written.
+    pub output: ValueId,
+    /// Weight of convolutions and dense layers.
+    pub weight: Option<ParamId>,
+    /// Bias of convolutions and dense layers.
+    pub bias: Option<ParamId>,
+}
+
+impl Graph {
+    /// Number of weights and biases.
+    #[must_use]
+    pub fn param_count(&self) -> usize {
+        self.params.iter().map(|param| param.shape.len()).sum()
+    }
+
+    /// Bytes of all weights and biases as fp32: what compression ratios refer to.
+    #[must_use]
+    pub fn fp32_bytes(&self) -> u64 {
+        self.param_count() as u64 * 4
+    }
+
+    /// Multiply-accumulates for one sample.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.nodes.iter().map(|node| self.node_macs(node)).sum()
+    }
+
+    /// Multiply-accumulates of one node for one sample.
+    #[must_use]
+    pub fn node_macs(&self, node: &Node) -> u64 {
+        let weight = node.weight.map(|id| self.params[id].shape);
+        node.op.macs(self.values[node.output].shape, weight)
+    }
+
+    /// Nodes that have weights, in execution order.
+    pub fn layers(&self) -> impl Iterator<Item = (&Node, &Param)> {
+        self.nodes.iter().filter_map(|node| Some((node, &self.params[node.weight?])))
+    }
+
+    /// The node that writes `value`, if it is not an input.
+    #[must_use]
+    pub fn producer(&self, value: ValueId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.output == value)
+    }
+}
