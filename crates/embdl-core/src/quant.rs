@@ -159,6 +159,105 @@ impl Requant {
     }
 }
 
+/// How two u8 activations become their sum: both differences from the zero point times their multiplier, one shared
+/// rounding right shift (ties up), the zero point, and a clamp.
+///
+/// Everything fits i32: multipliers are at most 2^21, so that the two products stay below 2^30 in sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddRequant {
+    /// Multiplier of the first summand.
+    pub lhs_multiplier: i32,
+    /// Multiplier of the second summand.
+    pub rhs_multiplier: i32,
+    /// Zero point of the first summand.
+    pub lhs_zero_point: u8,
+    /// Zero point of the second summand.
+    pub rhs_zero_point: u8,
+    /// Right shift, 1 to 30.
+    pub shift: u32,
+    /// Zero point of the result.
+    pub zero_point: u8,
+    /// Smallest level of the result: the zero point after ReLU.
+    pub min: u8,
+    /// Largest level of the result.
+    pub max: u8,
+}
+
+impl AddRequant {
+    /// For levels of `lhs` and `rhs` with results of `output`, or `None` if a ratio of scales is not below 2^20.
+    #[must_use]
+    pub fn new(lhs: Quant, rhs: Quant, output: Quant, clamp: (u8, u8)) -> Option<Self> {
+        let ratios = [lhs, rhs].map(|input| f64::from(input.scale) / f64::from(output.scale));
+        let largest = ratios[0].max(ratios[1]);
+        let valid = |ratio: &f64| ratio.is_finite() && *ratio > 0.0 && *ratio < 1_048_576.0;
+        if !ratios.iter().all(valid) {
+            return None;
+        }
+        // The shift that brings the larger ratio to 2^20 ..= 2^21.
+        let mut shift = 0_u32;
+        let mut scaled = largest;
+        while scaled < 1_048_576.0 && shift < 30 {
+            scaled *= 2.0;
+            shift += 1;
+        }
+        let factor = f64::from(1_u32 << shift);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 2^21 by the choice of the shift"
+        )]
+        let [lhs_multiplier, rhs_multiplier] =
+            ratios.map(|ratio| libm::floor(ratio * factor + 0.5) as i32);
+        Some(Self {
+            lhs_multiplier,
+            rhs_multiplier,
+            lhs_zero_point: lhs.zero_point,
+            rhs_zero_point: rhs.zero_point,
+            shift,
+            zero_point: output.zero_point,
+            min: clamp.0,
+            max: clamp.1,
+        })
+    }
+
+    /// The same with the summands exchanged.
+    #[must_use]
+    pub const fn swapped(self) -> Self {
+        Self {
+            lhs_multiplier: self.rhs_multiplier,
+            rhs_multiplier: self.lhs_multiplier,
+            lhs_zero_point: self.rhs_zero_point,
+            rhs_zero_point: self.lhs_zero_point,
+            ..self
+        }
+    }
+
+    /// The level of the sum.
+    #[must_use]
+    #[inline]
+    pub fn apply(&self, lhs: u8, rhs: u8) -> u8 {
+        let sum = (i32::from(lhs) - i32::from(self.lhs_zero_point)) * self.lhs_multiplier
+            + (i32::from(rhs) - i32::from(self.rhs_zero_point)) * self.rhs_multiplier;
+        let level = ((sum + (1 << (self.shift - 1))) >> self.shift) + i32::from(self.zero_point);
+        #[expect(clippy::cast_possible_truncation, reason = "clamped to u8 levels")]
+        #[expect(clippy::cast_sign_loss, reason = "clamped to u8 levels")]
+        {
+            level.clamp(i32::from(self.min), i32::from(self.max)) as u8
+        }
+    }
+}
+
+/// What each level of `from` is as a level of `to`, within `clamp`; `None` if the ratio of scales is out of range.
+#[must_use]
+pub fn rescale_table(from: Quant, to: Quant, clamp: (u8, u8)) -> Option<[u8; 256]> {
+    let ratio = f64::from(from.scale) / f64::from(to.scale);
+    let requant = Requant::new(&[ratio], to, clamp)?;
+    let mut table = [0; 256];
+    for (slot, level) in table.iter_mut().zip(0_i32..) {
+        *slot = requant.apply(level - i32::from(from.zero_point), 0);
+    }
+    Some(table)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,5 +301,38 @@ mod tests {
         for ratio in [0.0, -1.0, f64::NAN, f64::INFINITY, 2e9] {
             assert_eq!(Requant::new(&[ratio], output, (0, 255)), None, "{ratio}");
         }
+    }
+
+    #[test]
+    fn sums_match_exact_arithmetic() {
+        let quant = |scale, zero_point| Quant { scale, zero_point };
+        for (lhs, rhs, output) in [
+            (quant(0.013, 128), quant(0.021, 3), quant(0.03, 100)),
+            (quant(1.0, 0), quant(1e-4, 255), quant(0.9, 0)),
+            (quant(1e-5, 7), quant(1e-6, 9), quant(0.5, 30)),
+            (quant(3.0, 255), quant(2.0, 0), quant(1e-5, 128)),
+        ] {
+            let requant = AddRequant::new(lhs, rhs, output, (0, 255)).unwrap();
+            for a in 0..=255 {
+                for b in (0..=255).step_by(5) {
+                    let real = (f64::from(a) - f64::from(lhs.zero_point)) * f64::from(lhs.scale)
+                        + (f64::from(b) - f64::from(rhs.zero_point)) * f64::from(rhs.scale);
+                    let exact = real / f64::from(output.scale) + f64::from(output.zero_point) + 0.5;
+                    let expected = libm::floor(exact).clamp(0.0, 255.0);
+                    let got = f64::from(requant.apply(a, b));
+                    let near_tie = (exact - libm::floor(exact + 0.5)).abs() < 1e-3;
+                    assert!(near_tie || got == expected, "{requant:?} {a} {b}: {got} {expected}");
+                    assert_eq!(requant.swapped().apply(b, a), requant.apply(a, b));
+                }
+            }
+        }
+        assert_eq!(AddRequant::new(quant(2e6, 0), quant(1.0, 0), quant(1.0, 0), (0, 255)), None);
+    }
+
+    #[test]
+    fn rescaling_to_the_same_levels_changes_nothing() {
+        let quant = Quant { scale: 0.37, zero_point: 77 };
+        let table = rescale_table(quant, quant, (0, 255)).unwrap();
+        assert!(table.iter().zip(0..=255).all(|(&level, expected)| level == expected));
     }
 }

@@ -6,9 +6,22 @@
 
 use crate::quant::Requant;
 
+pub mod codebook;
+pub mod depthwise;
+pub mod elementwise;
+pub mod gemm;
+pub mod im2col;
+pub mod lrn;
 pub mod packed;
+pub mod pool;
+mod reference;
+pub mod softmax;
+pub mod sparse;
+mod window;
 
 pub use packed::{CodebookQ8, PackedF32, PackedQ8, SparseF32, SparseQ8, Tile};
+pub use reference::Reference;
+pub use window::WindowGeometry;
 
 /// `out[i, j] = clamp(sum over p of lhs[i, p] * weights[j, p] + bias[j])` in f32.
 ///
@@ -55,6 +68,39 @@ pub enum OutQ8<'a> {
     I32(&'a mut [i32]),
 }
 
+impl OutQ8<'_> {
+    /// Number of results that fit.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::U8(_, out) => out.len(),
+            Self::I32(out) => out.len(),
+        }
+    }
+
+    /// Whether no result fits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the accumulators of channels `channel ..` to results `at ..`.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    #[inline]
+    pub fn store(&mut self, at: usize, channel: usize, sums: &[i32]) {
+        match self {
+            Self::U8(requant, out) => {
+                for (c, (slot, &sum)) in out[at..][..sums.len()].iter_mut().zip(sums).enumerate() {
+                    *slot = requant.apply(sum, channel + c);
+                }
+            }
+            Self::I32(out) => out[at..][..sums.len()].copy_from_slice(sums),
+        }
+    }
+}
+
 /// A batch of rows times compressed dense weights (sparse or codebook), float.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsF32<'a, W> {
@@ -77,25 +123,6 @@ pub struct RowsQ8<'a, W> {
     pub lhs: &'a [u8],
     /// The weights.
     pub weights: &'a W,
-}
-
-/// Geometry of a sliding window over one sample: everything resolved, pads already checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowGeometry {
-    /// Input height, width, channels.
-    pub input: [usize; 3],
-    /// Result height and width.
-    pub output: [usize; 2],
-    /// Window taps in height and width.
-    pub kernel: [usize; 2],
-    /// Steps.
-    pub stride: [usize; 2],
-    /// Distance of taps.
-    pub dilation: [usize; 2],
-    /// Rows added on top, columns added on the left.
-    pub pad_before: [usize; 2],
-    /// Rows added at the bottom, columns added on the right.
-    pub pad_after: [usize; 2],
 }
 
 /// Depthwise convolution of one sample: weights `[kh, kw, c]`, channel multiplier 1.
@@ -134,43 +161,82 @@ pub trait Kernels: Send + Sync {
     fn isa(&self) -> &'static str;
 
     /// How [`PackedF32`] is laid out for `gemm_f32`.
-    fn tile_f32(&self) -> Tile;
+    fn tile_f32(&self) -> Tile {
+        gemm::TILE_F32
+    }
 
     /// How [`PackedQ8`] is laid out for `gemm_q8`.
-    fn tile_q8(&self) -> Tile;
+    fn tile_q8(&self) -> Tile {
+        gemm::TILE_Q8
+    }
 
     /// Name of the kernel that a job runs on, for profiles, by the grammar in docs: `gemm_f32_f32_4x8__neon`.
-    fn kernel_name(&self, kind: KernelKind) -> &'static str;
+    fn kernel_name(&self, kind: KernelKind) -> &'static str {
+        kind.scalar_name()
+    }
 
     /// Whether a dense layer of `density` (share of non-zero weights) is expected to run faster as sparse rows.
-    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool;
+    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
+        density < if quantized { 0.25 } else { 0.35 }
+    }
 
-    /// f32 GEMM.
-    fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]);
+    /// f32 GEMM. Weights are packed by `tile_f32`.
+    fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
+        gemm::gemm_f32(job, out);
+    }
 
-    /// Integer GEMM.
-    fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>);
+    /// Integer GEMM. Weights are packed by `tile_q8`.
+    fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
+        gemm::gemm_q8(job, out);
+    }
 
     /// Dense layer with sparse float weights.
-    fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]);
+    fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]) {
+        sparse::sparse_f32(job, out);
+    }
 
     /// Dense layer with sparse integer weights.
-    fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>);
+    fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
+        sparse::sparse_q8(job, out);
+    }
 
     /// Dense layer with 4-bit codebook indices.
-    fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>);
+    fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
+        codebook::codebook_q8(job, out);
+    }
 
-    /// Depthwise convolution, float.
-    fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]);
+    /// Depthwise convolution, float. Result `oh * ow * c`.
+    fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]) {
+        depthwise::depthwise_f32(job, out);
+    }
 
-    /// Depthwise convolution, integer.
-    fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>);
+    /// Depthwise convolution, integer. Result `oh * ow * c`.
+    fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
+        depthwise::depthwise_q8(job, out);
+    }
 
-    /// Max pooling of one sample, float. Result `oh * ow * c`.
-    fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]);
+    /// Max pooling of one sample, float. Result `oh * ow * c`. NaN never wins over a number.
+    fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
+        pool::max_pool_f32(geometry, input, out);
+    }
 
     /// Max pooling of one sample, u8.
-    fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]);
+    fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
+        pool::max_pool_u8(geometry, input, out);
+    }
+}
+
+/// `x` within `bounds`; NaN stays NaN. The epilogue of all float kernels.
+#[must_use]
+#[inline]
+pub fn clamp(x: f32, bounds: (f32, f32)) -> f32 {
+    if x < bounds.0 {
+        bounds.0
+    } else if x > bounds.1 {
+        bounds.1
+    } else {
+        x
+    }
 }
 
 /// The families of kernels that differ between runtimes.
@@ -194,4 +260,22 @@ pub enum KernelKind {
     MaxPoolF32,
     /// `max_pool_u8`.
     MaxPoolU8,
+}
+
+impl KernelKind {
+    /// Name of the reference's kernel.
+    #[must_use]
+    pub const fn scalar_name(self) -> &'static str {
+        match self {
+            Self::GemmF32 => "gemm_f32_f32_1x8__scalar",
+            Self::GemmQ8 => "gemm_qu8_qc8w_1x8__scalar",
+            Self::SparseF32 => "gemm_f32_bsrw_1x1__scalar",
+            Self::SparseQ8 => "gemm_qu8_bsrw_1x1__scalar",
+            Self::CodebookQ8 => "gemm_qu8_cb4w_1x1__scalar",
+            Self::DepthwiseF32 => "depthwise_f32_f32_1x16__scalar",
+            Self::DepthwiseQ8 => "depthwise_qu8_qc8w_1x16__scalar",
+            Self::MaxPoolF32 => "maxpool_f32_f32_1x1__scalar",
+            Self::MaxPoolU8 => "maxpool_qu8_qu8_1x1__scalar",
+        }
+    }
 }

@@ -136,11 +136,11 @@ impl PackedQ8 {
         let data = pack_panels(weights, n, k, tile);
         let mut row_sums = vec![0; n.next_multiple_of(tile.nr)];
         for (sum, row) in row_sums.iter_mut().zip(weights.chunks_exact(k.max(1))) {
-            *sum = row.iter().map(|&w| i32::from(w)).sum();
+            *sum = row_sum(row.iter().copied());
         }
         let mut padded = pad_bias(bias, n, tile);
         for (bias, sum) in padded.iter_mut().zip(&row_sums) {
-            *bias = bias.wrapping_sub(i32::from(zero_point).wrapping_mul(*sum));
+            *bias = fold_zero_point(*bias, zero_point, *sum);
         }
         let max_abs = weights.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
         Self { n, k, tile, data, bias: padded, row_sums, max_abs }
@@ -151,6 +151,170 @@ impl PackedQ8 {
     pub fn size_bytes(&self) -> usize {
         self.data.len() + (self.bias.len() + self.row_sums.len()) * 4
     }
+}
+
+impl SparseF32 {
+    /// Most columns a sparse layer can have: those a `u16` can name.
+    pub const MAX_COLUMNS: usize = 1 << 16;
+
+    /// Rows from `entries` (flat row-major position, index into `codebook`), positions ascending; `bias` has `n`
+    /// elements, or none for zeros.
+    ///
+    /// # Panics
+    /// If positions do not ascend below `n * k`, or there are more than [`Self::MAX_COLUMNS`] columns, more than 256
+    /// values or another number of biases.
+    #[must_use]
+    pub fn new(
+        n: usize,
+        k: usize,
+        entries: impl IntoIterator<Item = (usize, u8)>,
+        codebook: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        assert!(codebook.len() <= 256, "{} values in a codebook", codebook.len());
+        let rows = Rows::new(n, k, entries);
+        let known = |&code: &u8| usize::from(code) < codebook.len();
+        assert!(rows.symbols.iter().all(known), "an index is beyond the codebook");
+        Self {
+            n,
+            k,
+            row_starts: rows.starts,
+            columns: rows.columns,
+            codes: rows.symbols,
+            codebook: codebook.to_vec(),
+            bias: exact_bias(bias, n),
+        }
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        (self.row_starts.len() + self.codebook.len() + self.bias.len()) * 4 + self.columns.len() * 3
+    }
+}
+
+impl SparseQ8 {
+    /// Rows from `entries` (flat row-major position, value), positions ascending, for activations with `zero_point`;
+    /// `bias` has `n` elements, or none for zeros.
+    ///
+    /// # Panics
+    /// If positions do not ascend below `n * k`, or there are more than [`SparseF32::MAX_COLUMNS`] columns or another
+    /// number of biases.
+    #[must_use]
+    pub fn new(
+        n: usize,
+        k: usize,
+        entries: impl IntoIterator<Item = (usize, i8)>,
+        bias: &[i32],
+        zero_point: u8,
+    ) -> Self {
+        let rows = Rows::new(n, k, entries);
+        let mut bias = exact_bias(bias, n);
+        for (bias, bounds) in bias.iter_mut().zip(rows.starts.windows(2)) {
+            let row = &rows.symbols[bounds[0] as usize..bounds[1] as usize];
+            *bias = fold_zero_point(*bias, zero_point, row_sum(row.iter().copied()));
+        }
+        Self { n, k, row_starts: rows.starts, columns: rows.columns, values: rows.symbols, bias }
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        (self.row_starts.len() + self.bias.len()) * 4 + self.columns.len() * 3
+    }
+}
+
+impl CodebookQ8 {
+    /// Most values of a codebook.
+    pub const MAX_VALUES: usize = 16;
+
+    /// Rows from `codes` (`[n, k]`, row-major indices into `codebook`) for activations with `zero_point`; `bias` has `n`
+    /// elements, or none for zeros. Rows are padded to whole 16 bytes.
+    ///
+    /// # Panics
+    /// If the lengths do not fit `n` and `k`, the codebook has more than [`Self::MAX_VALUES`] values, or an index is
+    /// beyond it.
+    #[must_use]
+    pub fn new(
+        codes: &[u8],
+        codebook: &[i8],
+        bias: &[i32],
+        zero_point: u8,
+        n: usize,
+        k: usize,
+    ) -> Self {
+        assert!(codes.len() == n * k, "{} indices are not {n} rows of {k}", codes.len());
+        assert!(codebook.len() <= Self::MAX_VALUES, "{} values in a codebook", codebook.len());
+        let known = |&code: &u8| usize::from(code) < codebook.len();
+        assert!(codes.iter().all(known), "an index is beyond the codebook");
+        let mut values = [0; Self::MAX_VALUES];
+        values[..codebook.len()].copy_from_slice(codebook);
+        let row_bytes = Self::row_bytes_for(k);
+        let mut indices = vec![0; n * row_bytes];
+        let mut bias = exact_bias(bias, n);
+        for (j, row) in codes.chunks_exact(k.max(1)).enumerate() {
+            for (p, &code) in row.iter().enumerate() {
+                indices[j * row_bytes + p / 2] |= code << (p % 2 * 4);
+            }
+            let sum = row_sum(row.iter().map(|&code| values[usize::from(code)]));
+            bias[j] = fold_zero_point(bias[j], zero_point, sum);
+        }
+        Self { n, k, row_bytes, indices, codebook: values, bias }
+    }
+
+    /// Bytes of a row of `k` indices.
+    #[must_use]
+    pub const fn row_bytes_for(k: usize) -> usize {
+        k.div_ceil(32) * 16
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.indices.len() + self.codebook.len() + self.bias.len() * 4
+    }
+}
+
+/// Sparse rows of symbols.
+struct Rows<S> {
+    starts: Vec<u32>,
+    columns: Vec<u16>,
+    symbols: Vec<S>,
+}
+
+impl<S> Rows<S> {
+    #[expect(clippy::cast_possible_truncation, reason = "both sizes are asserted first")]
+    fn new(n: usize, k: usize, entries: impl IntoIterator<Item = (usize, S)>) -> Self {
+        assert!(k <= SparseF32::MAX_COLUMNS, "{k} columns cannot be named by 16 bits");
+        assert!(u32::try_from(n * k).is_ok(), "{n} rows of {k} cannot be counted by 32 bits");
+        let mut rows =
+            Self { starts: Vec::with_capacity(n + 1), columns: Vec::new(), symbols: Vec::new() };
+        let mut next = 0;
+        for (position, symbol) in entries {
+            assert!((next..n * k).contains(&position), "position {position} after {next}");
+            next = position + 1;
+            while rows.starts.len() <= position / k {
+                rows.starts.push(rows.columns.len() as u32);
+            }
+            rows.columns.push((position % k) as u16);
+            rows.symbols.push(symbol);
+        }
+        rows.starts.resize(n + 1, rows.columns.len() as u32);
+        rows
+    }
+}
+
+/// Sum of weights; wraps, as accumulators do.
+fn row_sum(weights: impl Iterator<Item = i8>) -> i32 {
+    weights.fold(0, |sum: i32, w| sum.wrapping_add(i32::from(w)))
+}
+
+const fn fold_zero_point(bias: i32, zero_point: u8, sum: i32) -> i32 {
+    bias.wrapping_sub((zero_point as i32).wrapping_mul(sum))
+}
+
+fn exact_bias<T: Copy + Default>(bias: &[T], n: usize) -> Vec<T> {
+    pad_bias(bias, n, Tile { nr: 1, kr: 1 })
 }
 
 fn pack_panels<T: Copy + Default>(weights: &[T], n: usize, k: usize, tile: Tile) -> Vec<T> {
@@ -189,5 +353,23 @@ mod tests {
         assert_eq!(packed.row_sums, [15, 40, 65, 0]);
         assert_eq!(packed.bias, [10 - 30, 20 - 80, 30 - 130, 0]);
         assert_eq!(packed.max_abs, 15);
+    }
+
+    #[test]
+    fn sparse_rows_start_where_their_entries_do() {
+        let weights = SparseQ8::new(4, 3, [(1, 5), (3, -1), (5, 2)], &[], 10);
+        assert_eq!(weights.row_starts, [0, 1, 3, 3, 3]);
+        assert_eq!(weights.columns, [1, 0, 2]);
+        assert_eq!(weights.values, [5, -1, 2]);
+        assert_eq!(weights.bias, [-50, -10, 0, 0]);
+    }
+
+    #[test]
+    fn codebook_rows_hold_the_even_column_low() {
+        let weights = CodebookQ8::new(&[1, 2, 1, 2, 2, 0], &[3, 5, -3], &[], 1, 2, 3);
+        assert_eq!(weights.row_bytes, 16);
+        assert_eq!(weights.indices[..2], [0x21, 0x01]);
+        assert_eq!(weights.indices[16..18], [0x22, 0x00]);
+        assert_eq!(weights.bias, [-7, 3]);
     }
 }
