@@ -1,1 +1,24 @@
 //! The x86 runtime: SSE4.1 to AVX2 kernels behind embdl-core's Kernels trait. Never depends on another runtime.
+#![cfg(target_arch = "x86_64")]
+
+pub mod detect;
+mod kernels;
+
+use std::sync::Arc;
+
+use embdl_core::kernels::Kernels;
+use embdl_core::runtime::RuntimeError;
+
+use detect::Level;
+
+/// The kernels of the level called `isa`, or of the one that the environment variable `EMBDL_ISA` names, or of the
+/// best level of this CPU.
+///
+/// # Errors
+/// If this CPU lacks the level, or has none of the levels.
+pub fn kernels(isa: Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError> {
+    Ok(match Level::select(isa)? {
+        Level::Avx2(token) => Arc::new(kernels::Avx2Kernels(token)),
+        Level::Sse41(token) => Arc::new(kernels::Sse41Kernels(token)),
+    })
+}

@@ -1,0 +1,312 @@
+//! GEMM tiles 4x8, SSE4.1. Contract and reference: `embdl_core::kernels::gemm`.
+//!
+//! f32: 4 rows x 8 channels are 8 accumulators; with 2 vectors of weights, a broadcast and a product that makes 12 of
+//! the 16 registers, and the 8 additions in flight cover the latency of 3 to 4 cycles of an addition. Four elements of
+//! a row are loaded at once and broadcast from the register. A single row has only 2 accumulators a panel, so it keeps
+//! four sets, one for each k modulo 4.
+//!
+//! u8 x i8: a panel holds 4 consecutive k of a channel in 32 bits; `pmaddubsw` then `pmaddwd` by ones (or, for large
+//! weights, two `pmaddwd` over the even and the odd bytes) sum them into the channel's i32 lane. 8 accumulators, 2
+//! weights, broadcast, product, ones: 13 registers. Integer additions take a cycle, so one row needs no further sets.
+
+use core::arch::x86_64::*;
+
+use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
+
+use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, tail_bytes};
+use crate::detect::Sse41;
+use crate::kernels::output::{self, Block, len};
+
+/// Packing of float weights.
+pub(crate) const TILE_F32: Tile = Tile { nr: NR, kr: 1 };
+/// Packing of integer weights.
+pub(crate) const TILE_Q8: Tile = Tile { nr: NR, kr: 4 };
+
+const MR: usize = 4;
+const NR: usize = 8;
+
+/// f32 GEMM.
+pub(crate) fn gemm_f32(_: Sse41, job: &GemmF32<'_>, out: &mut [f32]) {
+    // SAFETY: the token proves that the CPU has SSE4.1.
+    unsafe { gemm_f32_f32_4x8__sse41(job, out) }
+}
+
+/// Integer GEMM.
+pub(crate) fn gemm_q8(_: Sse41, job: &GemmQ8<'_>, out: OutQ8<'_>) {
+    // SAFETY: the token proves that the CPU has SSE4.1.
+    unsafe { gemm_qu8_qc8w_4x8c4__sse41(job, out) }
+}
+
+#[expect(non_snake_case, reason = "the grammar of kernel names")]
+#[target_feature(enable = "sse4.1")]
+fn gemm_f32_f32_4x8__sse41(job: &GemmF32<'_>, out: &mut [f32]) {
+    for (channel, panel) in panels_f32(job, out.len(), TILE_F32) {
+        for i in (0..job.m).step_by(MR) {
+            let lhs = &job.lhs[i * job.lhs_stride..];
+            let out = &mut out[i * job.out_stride + channel..];
+            let strides = [job.lhs_stride, job.out_stride];
+            match (job.m - i, panel.count > 4) {
+                (1, true) => row_f32::<2>(&panel, lhs, out),
+                (1, false) => row_f32::<1>(&panel, lhs, out),
+                (2, true) => tile_f32::<2, 2>(&panel, lhs, out, strides),
+                (2, false) => tile_f32::<2, 1>(&panel, lhs, out, strides),
+                (3, true) => tile_f32::<3, 2>(&panel, lhs, out, strides),
+                (3, false) => tile_f32::<3, 1>(&panel, lhs, out, strides),
+                (_, true) => tile_f32::<4, 2>(&panel, lhs, out, strides),
+                (_, false) => tile_f32::<4, 1>(&panel, lhs, out, strides),
+            }
+        }
+    }
+}
+
+/// `M` rows times the first `4 * NV` channels of a panel.
+#[target_feature(enable = "sse4.1")]
+fn tile_f32<const M: usize, const NV: usize>(
+    panel: &PanelF32<'_>,
+    lhs: &[f32],
+    out: &mut [f32],
+    [lhs_stride, out_stride]: [usize; 2],
+) {
+    let k = panel.k;
+    assert!(lhs.len() >= (M - 1) * lhs_stride + k && panel.weights.len() == NR * k);
+    let mut sums = [[_mm_setzero_ps(); NV]; M];
+    let mut weights = panel.weights.as_ptr();
+    let mut rows = lhs.as_ptr();
+    macro_rules! step {
+        ($q:literal, $x:expr) => {
+            let mut w = [_mm_setzero_ps(); NV];
+            for (v, w) in w.iter_mut().enumerate() {
+                // SAFETY: this is element p + q < k of the panel's k times NR weights, and 4 * NV <= NR.
+                *w = unsafe { _mm_loadu_ps(weights.add($q * NR + 4 * v)) };
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = $x(r);
+                for (sum, &w) in sums.iter_mut().zip(&w) {
+                    *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
+                }
+            }
+        };
+    }
+    for _ in 0..k / 4 {
+        let mut x = [_mm_setzero_ps(); M];
+        for (r, x) in x.iter_mut().enumerate() {
+            // SAFETY: p + 4 <= k, and row r < M has k elements from r * lhs_stride.
+            *x = unsafe { _mm_loadu_ps(rows.add(r * lhs_stride)) };
+        }
+        step!(0, |r| _mm_shuffle_ps::<0x00>(x[r], x[r]));
+        step!(1, |r| _mm_shuffle_ps::<0x55>(x[r], x[r]));
+        step!(2, |r| _mm_shuffle_ps::<0xaa>(x[r], x[r]));
+        step!(3, |r| _mm_shuffle_ps::<0xff>(x[r], x[r]));
+        // SAFETY: p advances by 4 to at most k: inside the slices or at their ends.
+        unsafe {
+            weights = weights.add(4 * NR);
+            rows = rows.add(4);
+        }
+    }
+    for _ in 0..k % 4 {
+        // SAFETY: p < k, and row r < M has k elements from r * lhs_stride.
+        step!(0, |r| unsafe { _mm_set1_ps(*rows.add(r * lhs_stride)) });
+        // SAFETY: p advances by 1 to at most k.
+        unsafe {
+            weights = weights.add(NR);
+            rows = rows.add(1);
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        store_f32(panel, sums, &mut out[r * out_stride..][..panel.count]);
+    }
+}
+
+/// One row times the first `4 * NV` channels of a panel: four sets of accumulators along k.
+#[target_feature(enable = "sse4.1")]
+fn row_f32<const NV: usize>(panel: &PanelF32<'_>, lhs: &[f32], out: &mut [f32]) {
+    let (lhs, k) = (&lhs[..panel.k], panel.k);
+    assert!(panel.weights.len() == NR * k);
+    let weights = panel.weights.as_ptr();
+    let mut sets = [[_mm_setzero_ps(); NV]; 4];
+    let (quads, rest) = lhs.as_chunks::<4>();
+    for (p, x) in quads.iter().enumerate() {
+        for (q, set) in sets.iter_mut().enumerate() {
+            for (v, sum) in set.iter_mut().enumerate() {
+                // SAFETY: element 4 * p + q < k of the panel's k times NR weights, and 4 * NV <= NR.
+                let w = unsafe { _mm_loadu_ps(weights.add((4 * p + q) * NR + 4 * v)) };
+                *sum = _mm_add_ps(*sum, _mm_mul_ps(_mm_set1_ps(x[q]), w));
+            }
+        }
+    }
+    for (q, (&x, set)) in rest.iter().zip(&mut sets).enumerate() {
+        for (v, sum) in set.iter_mut().enumerate() {
+            // SAFETY: element 4 * quads + q < k of the panel, as above.
+            let w = unsafe { _mm_loadu_ps(weights.add((4 * quads.len() + q) * NR + 4 * v)) };
+            *sum = _mm_add_ps(*sum, _mm_mul_ps(_mm_set1_ps(x), w));
+        }
+    }
+    let mut sums = [_mm_setzero_ps(); NV];
+    for (v, sum) in sums.iter_mut().enumerate() {
+        *sum = _mm_add_ps(_mm_add_ps(sets[0][v], sets[1][v]), _mm_add_ps(sets[2][v], sets[3][v]));
+    }
+    store_f32(panel, &sums, &mut out[..panel.count]);
+}
+
+/// Adds the bias, clamps and stores as many channels as `out` holds, at most `4 * NV`.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn store_f32<const NV: usize>(panel: &PanelF32<'_>, sums: &[__m128; NV], out: &mut [f32]) {
+    let (low, high) = (_mm_set1_ps(panel.clamp.0), _mm_set1_ps(panel.clamp.1));
+    let mut lanes = [0.0_f32; NR];
+    let whole = out.len() == 4 * NV;
+    assert!(panel.bias.len() == NR && out.len() <= 4 * NV);
+    let target = if whole { out.as_mut_ptr() } else { lanes.as_mut_ptr() };
+    for (v, &sum) in sums.iter().enumerate() {
+        // SAFETY: NR biases, 4 * NV <= NR.
+        let bias = unsafe { _mm_loadu_ps(panel.bias.as_ptr().add(4 * v)) };
+        // The accumulator stands second, because minps and maxps return that one where there is a NaN.
+        let y = _mm_min_ps(high, _mm_max_ps(low, _mm_add_ps(sum, bias)));
+        // SAFETY: the target holds 4 * NV elements: `out` if whole, else NR lanes.
+        unsafe { _mm_storeu_ps(target.add(4 * v), y) };
+    }
+    if !whole {
+        for (slot, &lane) in out.iter_mut().zip(&lanes) {
+            *slot = lane;
+        }
+    }
+}
+
+#[expect(non_snake_case, reason = "the grammar of kernel names")]
+#[target_feature(enable = "sse4.1")]
+fn gemm_qu8_qc8w_4x8c4__sse41(job: &GemmQ8<'_>, mut out: OutQ8<'_>) {
+    match Products::for_weights(job.weights.max_abs) {
+        Products::Widened => blocks_q8::<WIDENED>(job, &mut out),
+        Products::Pairs => blocks_q8::<PAIRS>(job, &mut out),
+        Products::Quads => blocks_q8::<QUADS>(job, &mut out),
+    }
+}
+
+const WIDENED: u8 = 0;
+const PAIRS: u8 = 1;
+const QUADS: u8 = 2;
+
+#[target_feature(enable = "sse4.1")]
+fn blocks_q8<const PRODUCTS: u8>(job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
+    for panel in panels_q8(job, len(out), TILE_Q8) {
+        for i in (0..job.m).step_by(MR) {
+            let lhs = &job.lhs[i * job.lhs_stride..];
+            let block = Block {
+                at: i * job.out_stride + panel.channel,
+                stride: job.out_stride,
+                channel: panel.channel,
+                count: panel.count,
+            };
+            let stride = job.lhs_stride;
+            match (job.m - i, panel.count > 4) {
+                (1, true) => tile_q8::<1, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                (1, false) => tile_q8::<1, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                (2, true) => tile_q8::<2, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                (2, false) => tile_q8::<2, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                (3, true) => tile_q8::<3, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                (3, false) => tile_q8::<3, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                (_, true) => tile_q8::<4, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                (_, false) => tile_q8::<4, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+            }
+        }
+    }
+}
+
+/// `M` rows times the first `4 * NV` channels of a panel.
+#[target_feature(enable = "sse4.1")]
+fn tile_q8<const M: usize, const NV: usize, const PRODUCTS: u8>(
+    panel: &PanelQ8<'_>,
+    lhs: &[u8],
+    lhs_stride: usize,
+    block: Block,
+    out: &mut OutQ8<'_>,
+) {
+    let k = panel.k;
+    assert!(lhs.len() >= (M - 1) * lhs_stride + k && panel.bias.len() == NR);
+    assert!(panel.weights.len() == k.next_multiple_of(4) * NR);
+    let mut sums = [[_mm_setzero_si128(); NV]; M];
+    for (v, bias) in panel.bias.as_chunks::<4>().0.iter().take(NV).enumerate() {
+        // SAFETY: an array of four i32.
+        let bias = unsafe { _mm_loadu_si128(bias.as_ptr().cast()) };
+        for sums in &mut sums {
+            sums[v] = bias;
+        }
+    }
+    let mut weights = panel.weights.as_ptr();
+    let mut rows = lhs.as_ptr();
+    for _ in 0..k / 16 {
+        let mut w = [[_mm_setzero_si128(); NV]; 4];
+        for (q, w) in w.iter_mut().enumerate() {
+            for (v, w) in w.iter_mut().enumerate() {
+                // SAFETY: p + 16 <= k, so four groups of 4 * NR bytes are there; q < 4, 16 * NV <= 4 * NR.
+                *w = unsafe { _mm_loadu_si128(weights.add(q * 4 * NR + 16 * v).cast()) };
+            }
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: p + 16 <= k, and row r < M has k bytes from r * lhs_stride.
+            let x = unsafe { _mm_loadu_si128(rows.add(r * lhs_stride).cast()) };
+            let x = [
+                _mm_shuffle_epi32::<0x00>(x),
+                _mm_shuffle_epi32::<0x55>(x),
+                _mm_shuffle_epi32::<0xaa>(x),
+                _mm_shuffle_epi32::<0xff>(x),
+            ];
+            for (v, sum) in sums.iter_mut().enumerate() {
+                if PRODUCTS == QUADS {
+                    *sum = add_quads(*sum, [x[0], x[1]], [w[0][v], w[1][v]]);
+                    *sum = add_quads(*sum, [x[2], x[3]], [w[2][v], w[3][v]]);
+                } else {
+                    for q in 0..4 {
+                        *sum = add_products::<PRODUCTS>(*sum, x[q], w[q][v]);
+                    }
+                }
+            }
+        }
+        // SAFETY: p advances by 16 to at most k: inside the slices or at their ends.
+        unsafe {
+            weights = weights.add(16 * NR);
+            rows = rows.add(16);
+        }
+    }
+    for group in k / 16 * 4..k.div_ceil(4) {
+        let mut w = [_mm_setzero_si128(); NV];
+        for (v, w) in w.iter_mut().enumerate() {
+            // SAFETY: group < k.div_ceil(4) groups of 4 * NR bytes; 16 * NV <= 4 * NR.
+            *w = unsafe { _mm_loadu_si128(weights.add(16 * v).cast()) };
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let at = r * lhs_stride + 4 * group;
+            let x = _mm_set1_epi32(tail_bytes(lhs, at, 4.min(k - 4 * group)));
+            for (sum, &w) in sums.iter_mut().zip(&w) {
+                *sum = add_products::<PRODUCTS>(*sum, x, w);
+            }
+        }
+        // SAFETY: one group further, at most to the end of the weights.
+        weights = unsafe { weights.add(4 * NR) };
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        output::sse41::store(out, block.row(r), sums);
+    }
+}
+
+/// Adds, in each i32 lane, the four products of the lane's bytes in `x` (unsigned) and `w` (signed).
+#[inline]
+#[target_feature(enable = "sse4.1")]
+pub(crate) fn add_products<const PRODUCTS: u8>(sum: __m128i, x: __m128i, w: __m128i) -> __m128i {
+    if PRODUCTS == WIDENED {
+        let (w_even, w_odd) = (_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(w)), _mm_srai_epi16::<8>(w));
+        let (x_even, x_odd) = (_mm_and_si128(x, _mm_set1_epi16(0xff)), _mm_srli_epi16::<8>(x));
+        let sum = _mm_add_epi32(sum, _mm_madd_epi16(x_even, w_even));
+        _mm_add_epi32(sum, _mm_madd_epi16(x_odd, w_odd))
+    } else {
+        _mm_add_epi32(sum, _mm_madd_epi16(_mm_maddubs_epi16(x, w), _mm_set1_epi16(1)))
+    }
+}
+
+/// Adds the products of two vectors, summed in 16 bits first: weights of at most 32.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn add_quads(sum: __m128i, x: [__m128i; 2], w: [__m128i; 2]) -> __m128i {
+    let quads = _mm_add_epi16(_mm_maddubs_epi16(x[0], w[0]), _mm_maddubs_epi16(x[1], w[1]));
+    _mm_add_epi32(sum, _mm_madd_epi16(quads, _mm_set1_epi16(1)))
+}
