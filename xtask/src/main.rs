@@ -1,2 +1,44 @@
-//! The commands of the project.
-fn main() {}
+//! The project's commands, one file each, run as `cargo xtask <command>`. Never depends on one of our crates.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command speaks to the person who ran it")]
+
+mod apt;
+mod bench;
+mod build;
+mod ci;
+mod demo;
+mod elf;
+mod process;
+mod setup;
+mod targets;
+mod test;
+mod tidy;
+mod toolchain;
+mod workspace;
+
+use clap::Parser;
+
+/// The commands of embeddedDL: from a fresh machine to a compressed network that runs on two instruction sets.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+enum Command {
+    Setup(setup::Args),
+    Demo(demo::Args),
+    Test(test::Args),
+    Ci(ci::Args),
+    Build(build::Args),
+    Bench(bench::Args),
+    Tidy(tidy::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Setup(args) => setup::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Ci(args) => ci::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
+    }
+}

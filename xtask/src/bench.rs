@@ -1,0 +1,275 @@
+//! `cargo xtask bench`: how long a model takes, on this machine, on a board, or, marked as such, by an emulator.
+use crate::process::{output, say};
+use crate::targets::{Board, Reach, Target};
+use crate::workspace::root;
+use crate::{build, setup};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Measure the latency of models and print a table.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A page of `targets/`: host, aarch64, atom.
+    #[arg(long, default_value = "host")]
+    target: String,
+    /// A folder of `targets/boards/`; its address is in EMBDL_BOARD_<NAME>, as `user@host`.
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
+    /// A model; without it, those that `cargo xtask demo` made.
+    #[arg(long, value_name = "FILE")]
+    model: Vec<PathBuf>,
+    /// Write the records here.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// One measurement with where it comes from.
+#[derive(Debug, Serialize)]
+struct Measurement {
+    model: String,
+    target: String,
+    board: Option<String>,
+    /// The emulated CPU, `native`, or the board's address.
+    place: String,
+    /// `device` or `emulated`: an emulator's time says nothing about a board's.
+    provenance: &'static str,
+    git: Option<String>,
+    rustc: String,
+    /// What the runner printed, unchanged.
+    record: Value,
+}
+
+/// The part of the runner's record that the table shows.
+#[derive(Debug, Deserialize)]
+struct Record {
+    runtime: String,
+    isa: String,
+    latency_ns: Latency,
+}
+
+/// Order statistics of one run's repetitions.
+#[derive(Debug, Deserialize)]
+struct Latency {
+    n: u64,
+    median: f64,
+    mad: f64,
+}
+
+/// Where the runner is started.
+enum Place {
+    /// Here, by a command that goes before the program (empty: none).
+    Here { label: String, prefix: Vec<String>, is_emulated: bool },
+    /// On a board, by ssh.
+    Board { address: String },
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let models = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
+    let places = places(args)?;
+    let runner = build::programs(&args.target, "release")?.runner;
+    let git =
+        output(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()));
+    let git = git.ok().map(|text| text.trim().to_owned());
+    let rustc = output(Command::new("rustc").arg("--version"))?.trim().to_owned();
+    let mut measurements = Vec::new();
+    for place in &places {
+        for model in &models {
+            let text = place.bench(&runner, model)?;
+            let record = serde_json::from_str(&text)
+                .with_context(|| format!("reading the record of {}", model.display()))?;
+            measurements.push(Measurement {
+                model: model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                target: args.target.clone(),
+                board: args.board.clone(),
+                place: place.label().to_owned(),
+                provenance: if place.is_emulated() { "emulated" } else { "device" },
+                git: git.clone(),
+                rustc: rustc.clone(),
+                record,
+            });
+        }
+    }
+    println!("{}", table(&measurements)?);
+    let text = serde_json::to_string_pretty(&measurements)? + "\n";
+    let kept = args.board.as_deref().map(|board| measurement_file(board, git.as_deref()));
+    for file in args.json.iter().chain(&kept) {
+        if let Some(folder) = file.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("creating {}", folder.display()))?;
+        }
+        std::fs::write(file, &text).with_context(|| format!("writing {}", file.display()))?;
+        say(format!("wrote {}", file.display()));
+    }
+    Ok(())
+}
+
+impl Place {
+    fn label(&self) -> &str {
+        match self {
+            Self::Here { label, .. } => label,
+            Self::Board { address } => address,
+        }
+    }
+
+    fn is_emulated(&self) -> bool {
+        matches!(self, Self::Here { is_emulated: true, .. })
+    }
+
+    /// Runs the benchmark of one model and returns the record that it prints.
+    fn bench(&self, runner: &Path, model: &Path) -> Result<String> {
+        say(format!("{} on {}", model.display(), self.label()));
+        match self {
+            Self::Here { prefix, .. } => {
+                let mut words =
+                    prefix.iter().map(Into::into).chain([runner.as_os_str().to_owned()]);
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words).arg("bench").arg(model).arg("--json");
+                output(&mut command)
+            }
+            Self::Board { address } => {
+                let folder = output(ssh(address).arg("mktemp -d"))?;
+                let folder = folder.trim();
+                let mut copy = Command::new("scp");
+                copy.args(["-q", "-B"]).args([runner, model]).arg(format!("{address}:{folder}/"));
+                output(&mut copy)?;
+                let [runner, model] = [runner, model].map(|file| {
+                    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+                });
+                let line = format!(
+                    "cd '{folder}' && ./'{runner}' bench './{model}' --json; code=$?; rm -r '{folder}'; exit $code"
+                );
+                output(ssh(address).arg(line))
+            }
+        }
+    }
+}
+
+fn ssh(address: &str) -> Command {
+    let mut command = Command::new("ssh");
+    command.args(["-o", "BatchMode=yes", address, "--"]);
+    command
+}
+
+fn places(args: &Args) -> Result<Vec<Place>> {
+    if let Some(name) = &args.board {
+        let board = Board::read(name)?;
+        if board.target != args.target {
+            bail!("{} belongs to the target {}, not {}", board.name, board.target, args.target);
+        }
+        let Reach::Ssh = board.reach;
+        let variable = Board::address_variable(name);
+        let address = std::env::var(&variable)
+            .with_context(|| format!("set {variable} to user@host of your {}", board.name))?;
+        return Ok(vec![Place::Board { address }]);
+    }
+    if Target::read(&args.target)?.triple.as_deref() == Some(crate::toolchain::AARCH64) {
+        let runners = setup::aarch64()?.runners.into_iter();
+        return Ok(runners
+            .map(|runner| Place::Here {
+                prefix: runner.command.split(' ').map(str::to_owned).collect(),
+                label: runner.label,
+                is_emulated: runner.is_emulated,
+            })
+            .collect());
+    }
+    Ok(vec![Place::Here { label: "native".into(), prefix: Vec::new(), is_emulated: false }])
+}
+
+/// The models that the demo left, in a stable order.
+fn demo_models() -> Result<Vec<PathBuf>> {
+    let mut folders = vec![root().join("out/demo")];
+    let mut models = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "embdl") {
+                models.push(path);
+            }
+        }
+    }
+    models.sort();
+    if models.is_empty() {
+        bail!("out/demo holds no model: give one by --model, or run `cargo xtask demo` first");
+    }
+    Ok(models)
+}
+
+fn measurement_file(board: &str, git: Option<&str>) -> PathBuf {
+    let name = format!("{}.json", git.unwrap_or("unknown"));
+    root().join("targets/boards").join(board).join("measurements").join(name)
+}
+
+/// The runner prints one record, or a list of them, one for each instruction set.
+fn table(measurements: &[Measurement]) -> Result<String> {
+    let mut text = format!(
+        "{:<32} {:<10} {:<10} {:<12} {:>12} {:>10} {:>6}  provenance\n",
+        "model", "runtime", "isa", "place", "median µs", "MAD µs", "n"
+    );
+    for measurement in measurements {
+        let records = match &measurement.record {
+            Value::Array(records) => records.clone(),
+            record => vec![record.clone()],
+        };
+        for record in records {
+            let Record { runtime, isa, latency_ns } = Record::deserialize(&record)
+                .with_context(|| format!("reading the record {record}"))?;
+            text += &format!(
+                "{:<32} {:<10} {:<10} {:<12} {:>12.1} {:>10.1} {:>6}  {}\n",
+                measurement.model,
+                runtime,
+                isa,
+                measurement.place,
+                latency_ns.median / 1e3,
+                latency_ns.mad / 1e3,
+                latency_ns.n,
+                measurement.provenance
+            );
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(record: &str, provenance: &'static str) -> Measurement {
+        Measurement {
+            model: "lenet-5.embdl".into(),
+            target: "aarch64".into(),
+            board: None,
+            place: "cortex-a57".into(),
+            provenance,
+            git: None,
+            rustc: "rustc 1.95.0".into(),
+            record: serde_json::from_str(record).unwrap(),
+        }
+    }
+
+    #[test]
+    fn every_row_says_where_it_is_from() {
+        let record =
+            r#"{"runtime":"arm","isa":"neon","latency_ns":{"n":50,"median":123400.0,"mad":500.0}}"#;
+        let text = table(&[
+            measured(record, "emulated"),
+            measured(&format!("[{record},{record}]"), "device"),
+        ]);
+        let text = text.unwrap();
+        let rows: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(rows.len(), 3);
+        assert!(rows[0].contains("123.4") && rows[0].ends_with("50  emulated"), "{text}");
+        assert!(rows[2].ends_with("device"), "{text}");
+    }
+
+    #[test]
+    fn a_record_without_latency_is_an_error() {
+        let error = table(&[measured(r#"{"runtime":"arm","isa":"neon"}"#, "device")]).unwrap_err();
+        assert!(format!("{error:#}").contains("latency_ns"), "{error:#}");
+    }
+}

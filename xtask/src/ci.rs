@@ -1,0 +1,170 @@
+//! `cargo xtask ci`: the one door that every change passes, the cheap checks first.
+use crate::process::{cargo, find_program, run as run_shown, say, warn};
+use crate::{setup, test, tidy, toolchain, workspace};
+use anyhow::{Result, bail};
+use core::time::Duration;
+use std::process::Command;
+use std::time::Instant;
+
+/// Everything that a change has to pass: format, tidy, clippy, tests, docs, no_std, AArch64, licences, book.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Go on after a failure, to see all of them.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// What became of a step.
+enum Outcome {
+    Passed(Duration),
+    Failed(Duration),
+    Skipped(&'static str),
+    NotReached,
+}
+
+/// One step: a name and what it does; `Ok(Some(reason))` means that it was left out.
+struct Step {
+    name: &'static str,
+    action: fn() -> Result<Option<&'static str>>,
+}
+
+/// In the order of their cost.
+const STEPS: [Step; 9] = [
+    Step { name: "format", action: format },
+    Step { name: "tidy", action: tidied },
+    Step { name: "clippy", action: clippy },
+    Step { name: "tests on the host", action: host },
+    Step { name: "docs", action: docs },
+    Step { name: "core without std", action: no_std },
+    Step { name: "tests on AArch64", action: aarch64 },
+    Step { name: "licences", action: deny },
+    Step { name: "book", action: book },
+];
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut outcomes = Vec::new();
+    let mut has_failed = false;
+    for step in &STEPS {
+        if has_failed && !args.keep_going {
+            outcomes.push(Outcome::NotReached);
+            continue;
+        }
+        say(format!("── {} ──", step.name));
+        let start = Instant::now();
+        let outcome = match (step.action)() {
+            Ok(None) => Outcome::Passed(start.elapsed()),
+            Ok(Some(reason)) => {
+                warn(format!("{} SKIPPED: {reason}", step.name));
+                Outcome::Skipped(reason)
+            }
+            Err(error) => {
+                say(format!("{} FAILED: {error:#}", step.name));
+                has_failed = true;
+                Outcome::Failed(start.elapsed())
+            }
+        };
+        if let Outcome::Passed(time) = &outcome {
+            say(format!("{} passed in {:.1} s", step.name, time.as_secs_f64()));
+        }
+        outcomes.push(outcome);
+    }
+    println!("\n{}", table(&outcomes));
+    if has_failed {
+        bail!("not every step passed");
+    }
+    Ok(())
+}
+
+fn format() -> Result<Option<&'static str>> {
+    setup::component("fmt")?;
+    run_shown(cargo().args(["fmt", "--all", "--", "--check"]))?;
+    Ok(None)
+}
+
+fn tidied() -> Result<Option<&'static str>> {
+    tidy::check()?;
+    Ok(None)
+}
+
+fn clippy() -> Result<Option<&'static str>> {
+    setup::component("clippy")?;
+    run_shown(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?;
+    Ok(None)
+}
+
+fn host() -> Result<Option<&'static str>> {
+    test::host(&[])?;
+    Ok(None)
+}
+
+fn docs() -> Result<Option<&'static str>> {
+    let mut command = cargo();
+    command.env("RUSTDOCFLAGS", "-Dwarnings");
+    run_shown(command.args(["doc", "--workspace", "--no-deps"]))?;
+    Ok(None)
+}
+
+/// A target that has no std at all proves that embdl-core uses none.
+fn no_std() -> Result<Option<&'static str>> {
+    let compiler = toolchain::pick(toolchain::BARE_METAL)?;
+    say(&compiler.explanation);
+    let mut command = compiler.cargo(&["build"]);
+    run_shown(command.args(["--package", "embdl-core", "--no-default-features"]))?;
+    Ok(None)
+}
+
+fn aarch64() -> Result<Option<&'static str>> {
+    test::emulated(&setup::aarch64()?, &[])?;
+    Ok(None)
+}
+
+fn deny() -> Result<Option<&'static str>> {
+    if find_program("cargo-deny").is_none() {
+        return Ok(Some("cargo-deny is not installed"));
+    }
+    run_shown(cargo().args(["deny", "check"]))?;
+    Ok(None)
+}
+
+fn book() -> Result<Option<&'static str>> {
+    if find_program("mdbook").is_none() {
+        return Ok(Some("mdbook is not installed"));
+    }
+    let to = workspace::Metadata::read()?.target_directory.join("book");
+    let mut command = Command::new("mdbook");
+    command.arg("build").arg(workspace::root().join("docs")).arg("--dest-dir").arg(to);
+    run_shown(&mut command)?;
+    Ok(None)
+}
+
+fn table(outcomes: &[Outcome]) -> String {
+    let row = |(step, outcome): (&Step, &Outcome)| {
+        let text = match outcome {
+            Outcome::Passed(time) => format!("passed   {:>7.1} s", time.as_secs_f64()),
+            Outcome::Failed(time) => format!("FAILED   {:>7.1} s", time.as_secs_f64()),
+            Outcome::Skipped(reason) => format!("SKIPPED  {reason}"),
+            Outcome::NotReached => "not reached".into(),
+        };
+        format!("{:<20}{text}\n", step.name)
+    };
+    STEPS.iter().zip(outcomes).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_was_left_out() {
+        let text = table(&[
+            Outcome::Passed(Duration::from_millis(1500)),
+            Outcome::Failed(Duration::from_secs(2)),
+            Outcome::Skipped("no such program"),
+            Outcome::NotReached,
+        ]);
+        let expected = "format              passed       1.5 s\ntidy                FAILED       2.0 s\n\
+                        clippy              SKIPPED  no such program\ntests on the host   not reached\n";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask setup`: what the other commands need, installed where it is missing, and nothing done where it is there.
+use crate::process::{
+    cargo, find_program, first_program, output, retry, run as run_shown, say, warn,
+};
+use crate::toolchain::{self, AARCH64, Compiler};
+use crate::{apt, targets};
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::time::Instant;
+
+/// Install what the project needs: an emulator, a cross linker, the AArch64 standard library.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Compile cargo-nextest where it is missing (some ten minutes); without it, `cargo test` serves.
+    #[arg(long)]
+    nextest: bool,
+    /// Install Debian's package of Fashion-MNIST, so that nothing is fetched later.
+    #[arg(long)]
+    dataset: bool,
+    /// Prepare the bare-metal target as well, which `ci` builds for.
+    #[arg(long)]
+    bare_metal: bool,
+}
+
+/// What a machine needs to build for AArch64 Linux and to run the result.
+pub(crate) struct Aarch64 {
+    pub(crate) compiler: Compiler,
+    /// One entry a CPU to test on.
+    pub(crate) runners: Vec<Runner>,
+}
+
+/// How a program for AArch64 is started here.
+pub(crate) struct Runner {
+    /// The name of the emulated CPU, or `native`.
+    pub(crate) label: String,
+    /// The command, without the program.
+    pub(crate) command: String,
+    pub(crate) is_emulated: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let start = Instant::now();
+    let aarch64 = aarch64()?;
+    for runner in &aarch64.runners {
+        say(format!("runs AArch64 programs by `{}`", runner.command));
+    }
+    if args.bare_metal {
+        say(toolchain::pick(toolchain::BARE_METAL)?.explanation);
+    }
+    if args.nextest && !has_nextest() {
+        say("compiling cargo-nextest");
+        retry(3, "cargo install cargo-nextest", || {
+            run_shown(cargo().args(["install", "cargo-nextest", "--locked"]))
+        })?;
+    }
+    let test_runner = if has_nextest() { "cargo-nextest" } else { "cargo test (no cargo-nextest)" };
+    say(format!("tests run by {test_runner}"));
+    let has_dataset = Path::new("/usr/share/datasets/fashion-mnist").is_dir();
+    if args.dataset && !has_dataset {
+        apt::install(&["dataset-fashion-mnist"], "the data set of the demo")?;
+    }
+    let source = if has_dataset { "Debian's package" } else { "fetched when first needed" };
+    say(format!("Fashion-MNIST: {source}"));
+    say(format!("setup done in {:.1} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Whether tests can be run by cargo-nextest.
+pub(crate) fn has_nextest() -> bool {
+    find_program("cargo-nextest").is_some()
+}
+
+/// Sees to the emulator, the linker and the compiler for AArch64, and says which compiler was picked.
+pub(crate) fn aarch64() -> Result<Aarch64> {
+    let is_native = cfg!(all(target_arch = "aarch64", target_os = "linux"));
+    let mut missing = Vec::new();
+    if find_program("cc").is_none() {
+        missing.extend(["gcc", "libc6-dev"]);
+    }
+    if !is_native {
+        if emulator().is_none() {
+            missing.push("qemu-user");
+        }
+        let has_libc = Path::new("/usr/aarch64-linux-gnu/lib/libc.so.6").exists();
+        if find_program("aarch64-linux-gnu-gcc").is_none() || !has_libc {
+            missing.extend(["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]);
+        }
+    }
+    if !missing.is_empty() {
+        apt::install(&missing, "to build for AArch64 and to run the result")?;
+    }
+    let compiler = toolchain::pick(AARCH64)?;
+    say(&compiler.explanation);
+    let runners = if is_native { vec![native()] } else { emulated()? };
+    Ok(Aarch64 { compiler, runners })
+}
+
+/// Sees to a component of the toolchain, such as clippy; a toolchain of rustup's minimal profile has few.
+pub(crate) fn component(name: &str) -> Result<()> {
+    if output(cargo().args([name, "--version"])).is_ok() {
+        return Ok(());
+    }
+    let component = if name == "fmt" { "rustfmt" } else { name };
+    if find_program("rustup").is_none() {
+        bail!("cargo {name} is missing: install {component} for the active toolchain");
+    }
+    say(format!("adding {component} with rustup"));
+    retry(3, "rustup component add", || {
+        run_shown(std::process::Command::new("rustup").args(["component", "add", component]))
+    })
+}
+
+fn emulator() -> Option<std::path::PathBuf> {
+    first_program(&["qemu-aarch64", "qemu-aarch64-static"])
+}
+
+/// One runner for each CPU that the target's page names.
+fn emulated() -> Result<Vec<Runner>> {
+    let Some(emulator) = emulator() else {
+        bail!("qemu-user is installed, yet brought no qemu-aarch64");
+    };
+    // The page of `.cargo/config.toml` has the arguments; only the program may have another name here.
+    let configured = targets::runner(AARCH64)?;
+    let arguments = configured.split_once(' ').map_or("", |(_, rest)| rest);
+    let program = emulator.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let cpus = targets::Target::read("aarch64")?.emulated_cpus;
+    if cpus.is_empty() {
+        warn("targets/aarch64.toml names no emulated-cpus: nothing will be run");
+    }
+    let runner = |cpu: String| Runner {
+        command: format!("{program} {arguments} -cpu {cpu}"),
+        label: cpu,
+        is_emulated: true,
+    };
+    Ok(cpus.into_iter().map(runner).collect())
+}
+
+/// On an AArch64 machine programs start as they are; `env` stands in for the emulator that the configuration names.
+fn native() -> Runner {
+    Runner { label: "native".into(), command: "env".into(), is_emulated: false }
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask test`: all tests, on the host and, by an emulator, on AArch64.
+use crate::process::{cargo, run as run_shown, say, warn};
+use crate::setup::{self, Aarch64};
+use crate::targets::Target;
+use crate::workspace::Metadata;
+use anyhow::Result;
+use std::process::Command;
+
+/// The packages whose tests also run on AArch64; the others never reach a board.
+const ON_AARCH64: [&str; 3] = ["embdl-core", "rt-arm", "embdl-tests"];
+/// Those of them that choose code by the CPU, and so run on every CPU that the target names.
+const BY_CPU: [&str; 2] = ["rt-arm", "embdl-tests"];
+/// Tests with this in their path need a board or a device, and are left out here.
+const HARDWARE: &str = "hardware::";
+
+/// Run all tests: host, doc tests, and AArch64 under qemu-user.
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Only this machine.
+    #[arg(long, conflicts_with = "aarch64_only")]
+    host_only: bool,
+    /// Only AArch64.
+    #[arg(long)]
+    aarch64_only: bool,
+    /// Only these packages.
+    #[arg(short, long, value_name = "NAME")]
+    package: Vec<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let aarch64 = if args.host_only { None } else { Some(setup::aarch64()?) };
+    if !args.aarch64_only {
+        host(&args.package)?;
+    }
+    if let Some(aarch64) = aarch64 {
+        emulated(&aarch64, &args.package)?;
+    }
+    say("all tests passed");
+    Ok(())
+}
+
+/// The tests of these packages, or of all, on this machine.
+pub(crate) fn host(only: &[String]) -> Result<()> {
+    let metadata = Metadata::read()?;
+    let selection = selection(only);
+    if setup::has_nextest() {
+        run_shown(nextest(&mut cargo(), &selection))?;
+    } else {
+        warn(
+            "cargo-nextest is missing, so `cargo test` runs the tests; `cargo xtask setup --nextest` compiles it",
+        );
+        run_shown(
+            cargo()
+                .args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"])
+                .args(&selection)
+                .args(["--", "--skip", HARDWARE]),
+        )?;
+    }
+    let mut with_library = Vec::new();
+    for name in only {
+        if metadata.package(name)?.has_library() {
+            with_library.push(name.clone());
+        }
+    }
+    if only.is_empty() || !with_library.is_empty() {
+        run_shown(cargo().args(["test", "--doc"]).args(self::selection(&with_library)))?;
+    }
+    Ok(())
+}
+
+/// The tests that make sense on AArch64, on the most capable CPU first, then what depends on it on the others.
+pub(crate) fn emulated(aarch64: &Aarch64, only: &[String]) -> Result<()> {
+    let flags = Target::read("aarch64")?.rustflags();
+    for (index, runner) in aarch64.runners.iter().enumerate() {
+        let wanted: &[&str] = if index == 0 { &ON_AARCH64 } else { &BY_CPU };
+        let packages: Vec<String> = wanted
+            .iter()
+            .map(|&name| name.to_owned())
+            .filter(|name| only.is_empty() || only.contains(name))
+            .collect();
+        if packages.is_empty() {
+            continue;
+        }
+        let mark = if runner.is_emulated { " (emulated)" } else { "" };
+        say(format!("AArch64 tests on {}{mark}: {}", runner.label, packages.join(", ")));
+        let verb: &[&str] =
+            if setup::has_nextest() { &["nextest", "run"] } else { &["test", "--no-fail-fast"] };
+        let mut command = aarch64.compiler.cargo(verb);
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", &runner.command);
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", &flags);
+        command.args(selection(&packages));
+        if setup::has_nextest() {
+            command.args(["--profile", profile(), "--no-tests=pass"]);
+        } else {
+            command.args(["--lib", "--tests", "--", "--skip", HARDWARE]);
+        }
+        run_shown(&mut command)?;
+    }
+    Ok(())
+}
+
+fn nextest<'a>(command: &'a mut Command, selection: &[String]) -> &'a mut Command {
+    let command = command.args(["nextest", "run", "--no-tests=pass"]);
+    command.args(["--profile", profile()]).args(selection)
+}
+
+/// The profile of `.config/nextest.toml`: on a build server every failure is worth reporting.
+fn profile() -> &'static str {
+    if is_ci() { "ci" } else { "default" }
+}
+
+/// Whether a build server runs this.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true" || value == "1")
+}
+
+/// Cargo's arguments for these packages, or for all.
+fn selection(packages: &[String]) -> Vec<String> {
+    if packages.is_empty() {
+        return vec!["--workspace".into()];
+    }
+    packages.iter().flat_map(|name| ["--package".into(), name.clone()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selects_packages_or_all() {
+        assert_eq!(selection(&[]), ["--workspace"]);
+        assert_eq!(selection(&["a".into(), "b".into()]), ["--package", "a", "--package", "b"]);
+    }
+
+    #[test]
+    fn every_package_of_the_emulated_run_exists() {
+        let metadata = Metadata::read().unwrap();
+        for name in ON_AARCH64.iter().chain(&BY_CPU) {
+            assert!(metadata.package(name).is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Which compiler builds for a target: picked in [`pick`], explained in a sentence, and nothing of the machine's default changes.
+use crate::process::{cargo, find_program, output, retry, run, say};
+use crate::{apt, workspace};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The target of a board with AArch64 Linux.
+pub(crate) const AARCH64: &str = "aarch64-unknown-linux-gnu";
+/// A microcontroller without an operating system: what builds for it needs no std.
+pub(crate) const BARE_METAL: &str = "thumbv7em-none-eabihf";
+
+/// Overrides the choice: `rustup` (the active toolchain, with targets added) or `debian` (the packages rustc-web and libstd-rust-web-dev).
+const OVERRIDE: &str = "EMBDL_CROSS_TOOLCHAIN";
+
+/// A compiler that can build for one target.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    /// `None` is the compiler that cargo takes by itself.
+    rustc: Option<PathBuf>,
+    /// Whether core and alloc are compiled from source first, for want of a compiled copy.
+    builds_std: bool,
+    triple: String,
+    /// What was picked and why, as one sentence.
+    pub(crate) explanation: String,
+}
+
+impl Compiler {
+    /// Cargo, set up to use this compiler; `verb` is `build`, `nextest run` …
+    pub(crate) fn cargo(&self, verb: &[&str]) -> Command {
+        let mut command = cargo();
+        if let Some(rustc) = &self.rustc {
+            command.env("RUSTC", rustc);
+            // `cargo run` points this to the libraries of the default toolchain.
+            command.env_remove("LD_LIBRARY_PATH");
+        }
+        command.args(verb).args(["--target", &self.triple]);
+        if self.builds_std {
+            // The flag is an unstable one, which a stable compiler accepts only when told so.
+            command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core,alloc");
+        }
+        command
+    }
+}
+
+/// Picks the compiler for a target, installing it where that is allowed by the machine.
+///
+/// 1. The active toolchain, if it has the target's standard library, or if rustup can add it.
+/// 2. Debian's `rustc-web` with `libstd-rust-web-dev` of the target's architecture, in the same version: it stands beside the
+///    default toolchain and is used through `RUSTC`. For the bare-metal target its sources (`rust-web-src`) are compiled.
+/// 3. Otherwise an error that says what was tried.
+pub(crate) fn pick(triple: &str) -> Result<Compiler> {
+    let forced = std::env::var(OVERRIDE).unwrap_or_default();
+    let (with_rustup, with_debian) = match forced.as_str() {
+        "" => (true, true),
+        "rustup" => (true, false),
+        "debian" => (false, true),
+        other => bail!("{OVERRIDE} is `{other}`; it may be `rustup` or `debian`"),
+    };
+    let mut tried = Vec::new();
+    if with_rustup {
+        match active_toolchain(triple) {
+            Ok(compiler) => return Ok(compiler),
+            Err(error) => tried.push(format!("the active toolchain: {error:#}")),
+        }
+    }
+    if with_debian {
+        match debian_packages(triple) {
+            Ok(compiler) => return Ok(compiler),
+            Err(error) => tried.push(format!("Debian's packages: {error:#}")),
+        }
+    }
+    bail!(
+        "no compiler for {triple}. Install Rust by https://rustup.rs and run `rustup target add {triple}`; or, on Debian, \
+         `dpkg --add-architecture arm64 && apt-get update && apt-get install rustc-web libstd-rust-web-dev:arm64 rust-web-src`.\n\
+         What was tried:\n- {}",
+        tried.join("\n- ")
+    );
+}
+
+fn active_toolchain(triple: &str) -> Result<Compiler> {
+    let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
+    let version = output(Command::new(&rustc).arg("--version"))?;
+    let version = version.trim();
+    let chosen = |how: &str| Compiler {
+        rustc: None,
+        builds_std: false,
+        triple: triple.to_owned(),
+        explanation: format!("{triple}: the active toolchain ({version}), {how}"),
+    };
+    if has_standard_library(&rustc, triple) {
+        return Ok(chosen("which has the target"));
+    }
+    if find_program("rustup").is_none() {
+        bail!("{version} lacks the target, and there is no rustup to add it");
+    }
+    say(format!("adding {triple} to {version} with rustup"));
+    retry(3, "rustup target add", || run(Command::new("rustup").args(["target", "add", triple])))?;
+    if !has_standard_library(&rustc, triple) {
+        bail!("rustup added the target, yet to another toolchain than {version}");
+    }
+    Ok(chosen("to which rustup added the target"))
+}
+
+fn debian_packages(triple: &str) -> Result<Compiler> {
+    if !apt::is_debian() {
+        bail!("this is not Debian");
+    }
+    let is_bare_metal = triple == BARE_METAL;
+    let package = if is_bare_metal { "rust-web-src" } else { "libstd-rust-web-dev:arm64" };
+    let is_complete = |rustc: &Path| {
+        if is_bare_metal { has_sources(rustc) } else { has_standard_library(rustc, triple) }
+    };
+    let rustc = match packaged_rustc().filter(|rustc| is_complete(rustc)) {
+        Some(rustc) => rustc,
+        None => {
+            check_candidate()?;
+            if !is_bare_metal {
+                apt::add_architecture("arm64")?;
+            }
+            let reason = "a compiler for other targets, beside your default one";
+            apt::install(&["rustc-web", "libstd-rust-web-dev", package], reason)?;
+            packaged_rustc().context("the package rustc-web ships no rustc")?
+        }
+    };
+    if !is_complete(&rustc) {
+        bail!("{} lacks {triple} although {package} is installed", rustc.display());
+    }
+    let version = output(Command::new(&rustc).arg("--version"))?;
+    let how = if is_bare_metal { "which compiles core and alloc first" } else { "used by RUSTC" };
+    let explanation = format!("{triple}: Debian's rustc-web ({}), {how}", version.trim());
+    Ok(Compiler {
+        rustc: Some(rustc),
+        builds_std: is_bare_metal,
+        triple: triple.to_owned(),
+        explanation,
+    })
+}
+
+/// Errors: Debian's package is older than the Rust that the workspace declares.
+fn check_candidate() -> Result<()> {
+    let newest = || apt::candidate("rustc-web");
+    let candidate = newest().or_else(|| {
+        apt::update();
+        newest()
+    });
+    let candidate = candidate.context("apt knows no package rustc-web")?;
+    let needed = workspace::Metadata::read()?.rust_version();
+    if workspace::version(&candidate) < needed {
+        bail!("rustc-web is {candidate}, and the workspace needs {needed:?}");
+    }
+    Ok(())
+}
+
+/// The compiler that the package `rustc-web` installed.
+fn packaged_rustc() -> Option<PathBuf> {
+    let files = output(Command::new("dpkg").args(["-L", "rustc-web"])).ok()?;
+    files.lines().map(PathBuf::from).find(|file| file.ends_with("bin/rustc") && file.is_file())
+}
+
+/// Whether `core` is there for a target, compiled.
+fn has_standard_library(rustc: &Path, triple: &str) -> bool {
+    let asked = output(Command::new(rustc).args(["--print", "target-libdir", "--target", triple]));
+    let Ok(folder) = asked else { return false };
+    let Ok(files) = std::fs::read_dir(folder.trim()) else { return false };
+    files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
+}
+
+/// Whether the sources of the standard library are there.
+fn has_sources(rustc: &Path) -> bool {
+    output(Command::new(rustc).args(["--print", "sysroot"])).is_ok_and(|folder| {
+        Path::new(folder.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs").is_file()
+    })
+}
