@@ -8,9 +8,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod encoding;
+pub mod format;
+pub mod exec;
 pub mod kernels;
 pub mod model;
 pub mod op;
+pub mod plan;
 pub mod quant;
 pub mod runtime;
 pub mod tensor;

@@ -174,6 +174,29 @@ pub enum RuntimeError {
         /// What is missing.
         reason: &'static str,
     },
+    /// The model breaks a rule that the format reader guarantees.
+    #[error("the model is not valid at {at:?}: {reason}")]
+    Invalid {
+        /// Name of the node or value.
+        at: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// The inputs or the weight of a node do not fit its operator.
+    #[error("node {node:?} does not fit its operator: {source}")]
+    Operator {
+        /// Node.
+        node: String,
+        /// What does not fit.
+        #[source]
+        source: crate::op::OpError,
+    },
+    /// A batch that no run can have.
+    #[error("a batch of {batch} samples")]
+    Batch {
+        /// What was asked for.
+        batch: usize,
+    },
     /// A weight does not decode.
     #[error("a weight of node {node:?} does not decode: {source}")]
     Weight {

@@ -1,0 +1,179 @@
+//! Which form the weights of a node take, how much memory that needs, and the way from the file's bytes to it.
+
+use alloc::vec::Vec;
+
+use crate::encoding::EncodingError;
+use crate::kernels::{CodebookQ8, Kernels, PackedF32, PackedQ8, SparseF32, SparseQ8, Tile};
+use crate::model::{EncodedTensor, Layout, Scales, Values};
+use crate::runtime::WeightForm;
+
+/// Form of the weights of a dense layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Packed panels for GEMM.
+    Dense,
+    /// Sparse rows.
+    Sparse {
+        /// Number of weights that are there.
+        entries: usize,
+    },
+    /// 4-bit indices.
+    Codebook,
+}
+
+/// The form for a dense layer's `weight`, `[n, k]`.
+pub(super) fn choose_form(
+    weight: &EncodedTensor<'_>,
+    quantized: bool,
+    wanted: WeightForm,
+    kernels: &dyn Kernels,
+) -> Form {
+    let elements = weight.shape.len();
+    if let Layout::Sparse { symbol_count, .. } = weight.layout {
+        let entries = symbol_count as usize;
+        let one_scale = quantized
+            || matches!(weight.values, Values::CodebookF32(_))
+            || matches!(weight.scales, Scales::PerTensor(_));
+        let fits = one_scale
+            && weight.shape.dim(1) <= SparseF32::MAX_COLUMNS
+            && u32::try_from(elements).is_ok()
+            && entries <= elements
+            && !matches!(weight.values, Values::Int { bits: 9.. });
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no more precision")]
+        let density = entries as f32 / elements as f32;
+        let asked = match wanted {
+            WeightForm::Auto => kernels.prefers_sparse(density, quantized),
+            WeightForm::Dense => false,
+            WeightForm::Compressed => true,
+        };
+        return if fits && asked { Form::Sparse { entries } } else { Form::Dense };
+    }
+    let small_codebook = match &weight.values {
+        Values::CodebookI8(book) => book.len() <= CodebookQ8::MAX_VALUES,
+        Values::Int { bits } => *bits <= 4,
+        Values::F32 | Values::CodebookF32(_) => false,
+    };
+    if quantized && small_codebook && wanted == WeightForm::Compressed {
+        Form::Codebook
+    } else {
+        Form::Dense
+    }
+}
+
+/// Bytes that `n` rows of `k` weights and their bias take in a form; `None` if they cannot be counted.
+pub(super) fn form_bytes(
+    form: Form,
+    n: usize,
+    k: usize,
+    quantized: bool,
+    tile: Tile,
+) -> Option<usize> {
+    match form {
+        Form::Dense => {
+            let rows = n.checked_next_multiple_of(tile.nr)?;
+            let weights = rows.checked_mul(k.checked_next_multiple_of(tile.kr)?)?;
+            let (element, per_row) = if quantized { (1, 8) } else { (4, 4) };
+            weights.checked_mul(element)?.checked_add(rows.checked_mul(per_row)?)
+        }
+        Form::Sparse { entries } => {
+            let codebook = if quantized { 0 } else { 1024 };
+            let rows = n.checked_mul(8)?.checked_add(4 + codebook)?;
+            entries.checked_mul(3)?.checked_add(rows)
+        }
+        Form::Codebook => {
+            n.checked_mul(CodebookQ8::row_bytes_for(k).checked_add(4)?)?.checked_add(16)
+        }
+    }
+}
+
+/// Real value of one step of each output channel, or one for all; `None` if the weight has no scales, or not `n`.
+pub(super) fn channel_scales(weight: &EncodedTensor<'_>, n: usize) -> Option<Vec<f32>> {
+    match &weight.scales {
+        Scales::None => None,
+        Scales::PerTensor(scale) => Some(alloc::vec![*scale]),
+        Scales::PerChannel(scales) => (scales.len() == n).then(|| scales.clone()),
+    }
+}
+
+/// Decodes and packs rows `[n, k]` of floats.
+pub(super) fn pack_f32(
+    weights: &[f32],
+    bias: &[f32],
+    rows: core::ops::Range<usize>,
+    k: usize,
+    tile: Tile,
+) -> PackedF32 {
+    let bias = if bias.is_empty() { bias } else { &bias[rows.clone()] };
+    PackedF32::pack(&weights[rows.start * k..rows.end * k], bias, rows.len(), k, tile)
+}
+
+/// Packs rows of integers.
+pub(super) fn pack_q8(
+    weights: &[i8],
+    bias: &[i32],
+    rows: core::ops::Range<usize>,
+    k: usize,
+    zero_point: u8,
+    tile: Tile,
+) -> PackedQ8 {
+    let bias = if bias.is_empty() { bias } else { &bias[rows.clone()] };
+    PackedQ8::pack(&weights[rows.start * k..rows.end * k], bias, zero_point, rows.len(), k, tile)
+}
+
+/// Sparse rows of floats.
+pub(super) fn sparse_f32(
+    weight: &EncodedTensor<'_>,
+    bias: &[f32],
+) -> Result<SparseF32, EncodingError> {
+    let [n, k] = [weight.shape.dim(0), weight.shape.dim(1)];
+    let codebook: Vec<f32> = match (&weight.values, &weight.scales) {
+        (Values::CodebookF32(book), _) => book.clone(),
+        (Values::Int { .. } | Values::CodebookI8(_), Scales::PerTensor(scale)) =>
+        {
+            #[expect(clippy::cast_precision_loss, reason = "integers of at most 8 bits")]
+            (0..256).map_while(|code| weight.integer(code)).map(|w| w as f32 * scale).collect()
+        }
+        _ => return Err(EncodingError::ValueKind { asked: "floats of one scale" }),
+    };
+    if let Some(position) = codebook.iter().position(|value| !value.is_finite()) {
+        return Err(EncodingError::NotFinite { position });
+    }
+    let entries = weight.sparse_entries()?;
+    #[expect(clippy::cast_possible_truncation, reason = "alphabets of at most 8 bits")]
+    let codes = entries.codes.iter().map(|&code| code as u8);
+    let positions = entries.positions.iter().map(|&position| position as usize);
+    Ok(SparseF32::new(n, k, positions.zip(codes), &codebook, bias))
+}
+
+/// Sparse rows of integers.
+pub(super) fn sparse_q8(
+    weight: &EncodedTensor<'_>,
+    bias: &[i32],
+    zero_point: u8,
+) -> Result<SparseQ8, EncodingError> {
+    let [n, k] = [weight.shape.dim(0), weight.shape.dim(1)];
+    let entries = weight.sparse_entries()?;
+    let mut values = Vec::with_capacity(entries.codes.len());
+    for &code in &entries.codes {
+        let value = weight.integer(code).and_then(|value| i8::try_from(value).ok());
+        values.push(value.ok_or(EncodingError::ValueKind { asked: "integers of up to 8 bits" })?);
+    }
+    let positions = entries.positions.iter().map(|&position| position as usize);
+    Ok(SparseQ8::new(n, k, positions.zip(values), bias, zero_point))
+}
+
+/// Rows of 4-bit indices.
+pub(super) fn codebook_q8(
+    weight: &EncodedTensor<'_>,
+    bias: &[i32],
+    zero_point: u8,
+) -> Result<CodebookQ8, EncodingError> {
+    let [n, k] = [weight.shape.dim(0), weight.shape.dim(1)];
+    if let Values::CodebookI8(book) = &weight.values {
+        return Ok(CodebookQ8::new(&weight.decode_codes()?, book, bias, zero_point, n, k));
+    }
+    // Integers of at most 4 bits are indices into all integers of 4 bits.
+    let codes: Vec<u8> = weight.decode_i8()?.iter().map(|w| w.cast_unsigned() & 15).collect();
+    let every: [i8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1];
+    Ok(CodebookQ8::new(&codes, &every, bias, zero_point, n, k))
+}
