@@ -1,9 +1,9 @@
 //! Files that appear whole or not at all.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Writes `bytes` beside `path` under a name of its own, syncs, then renames: no reader ever sees half a file.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

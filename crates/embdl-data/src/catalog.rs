@@ -79,19 +79,8 @@ pub enum CatalogError {
         known: Vec<&'static str>,
     },
     /// The files are nowhere.
-    #[error("{}", not_found_message(name, searched, *package, cache.as_ref(), files))]
-    NotFound {
-        /// The data set.
-        name: &'static str,
-        /// Folders that do not hold all four files.
-        searched: Vec<PathBuf>,
-        /// The package that would bring them.
-        package: Option<&'static str>,
-        /// The folder to put them into.
-        cache: Option<PathBuf>,
-        /// The files it takes.
-        files: [&'static str; 4],
-    },
+    #[error(transparent)]
+    NotFound(#[from] Box<NotFound>),
     /// A file is not a good idx file.
     #[error(transparent)]
     Idx(#[from] ReadError),
@@ -111,7 +100,7 @@ pub enum CatalogError {
         /// Checksum of what is there.
         found: String,
     },
-    /// A file has the right content for its checksum and still not the shape of images or labels.
+    /// A file has the right content for its checksum and still not the rank of images or labels.
     #[error("{path} has shape {shape:?}, expected {rank} dimensions", path = .path.display())]
     Shape {
         /// The file.
@@ -129,29 +118,39 @@ pub enum CatalogError {
     Split(#[from] SplitError),
 }
 
-fn not_found_message(
-    name: &str,
-    searched: &[PathBuf],
-    package: Option<&str>,
-    cache: Option<&PathBuf>,
-    files: &[&str],
-) -> String {
-    let mut message = format!("data set {name} is not on this machine; looked in:");
-    for dir in searched {
-        message += &format!("\n  {}", dir.display());
+/// The files of a data set are not on this machine; says where they were looked for and how to get them.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
+pub struct NotFound {
+    /// The data set.
+    pub name: &'static str,
+    /// Folders that do not hold all four files.
+    pub searched: Vec<PathBuf>,
+    /// The package that would bring them.
+    pub package: Option<&'static str>,
+    /// The folder to put them into.
+    pub cache: Option<PathBuf>,
+    /// The files it takes.
+    pub files: [&'static str; 4],
+}
+
+impl NotFound {
+    fn message(&self) -> String {
+        let mut message = format!("data set {} is not on this machine; looked in:", self.name);
+        for dir in &self.searched {
+            message += &format!("\n  {}", dir.display());
+        }
+        message += &format!("\nTo get it, either run `embdl data fetch {}`", self.name);
+        if let Some(package) = self.package {
+            message += &format!(", or install the package {package} (Debian, Ubuntu)");
+        }
+        if let Some(cache) = &self.cache {
+            let files = self.files.join(", ");
+            message +=
+                &format!(", or put its files ({files}; .gz or unpacked) into {}", cache.display());
+        }
+        message + ", or name their folder with --data or " + DATA_VARIABLE
     }
-    message += &format!("\nTo get it, either run `embdl data fetch {name}`");
-    if let Some(package) = package {
-        message += &format!(", or install the package {package} (Debian, Ubuntu)");
-    }
-    if let Some(cache) = cache {
-        message += &format!(
-            ", or put its files ({}; .gz or unpacked) into {}",
-            files.join(", "),
-            cache.display()
-        );
-    }
-    message + ", or name their folder with --data or " + DATA_VARIABLE
 }
 
 /// All data sets that are made of files.

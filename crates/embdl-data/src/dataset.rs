@@ -287,6 +287,10 @@ impl Normalization {
 
     /// [`Normalization::real`] of every byte.
     pub fn table(self) -> [f32; 256] {
-        core::array::from_fn(|byte| self.real(u8::try_from(byte).expect("below 256")))
+        let mut table = [0.0; 256];
+        for (real, byte) in table.iter_mut().zip(0..=u8::MAX) {
+            *real = self.real(byte);
+        }
+        table
     }
 }

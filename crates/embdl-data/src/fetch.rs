@@ -12,16 +12,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use core::time::Duration;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use ureq::Agent;
 
 use crate::atomic;
-use crate::catalog::{CatalogError, Entry, IdxFile, SearchPath, locate};
+use crate::catalog::{Entry, IdxFile, SearchPath, locate};
 use crate::idx::{Idx, IdxError, Limits};
 
 /// How patient a download is.
@@ -167,12 +167,11 @@ pub fn ensure(
 ) -> Result<PathBuf, FetchError> {
     match locate(entry, search) {
         Ok(dir) => Ok(dir),
-        Err(CatalogError::NotFound { cache, .. }) => {
-            let dir = cache.ok_or(FetchError::NoFolder)?;
+        Err(missing) => {
+            let dir = missing.cache.ok_or(FetchError::NoFolder)?;
             fetch(entry, &dir, options, progress)?;
             Ok(dir)
         }
-        Err(other) => unreachable!("locating gives no other error than NotFound: {other}"),
     }
 }
 

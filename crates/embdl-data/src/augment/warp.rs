@@ -76,15 +76,20 @@ pub(super) fn shift(
 /// Fraction bits of a source coordinate.
 const FRACTION: u32 = 16;
 
+/// Black pixels around the image that is sampled: with two on each side, a coordinate that is clamped to the border
+/// needs no branch to see black in all of its 2x2 pixels.
+const BORDER: usize = 2;
+
 /// Samples the image under `affine`; what comes from outside is 0.
 ///
 /// The inverse map is walked in fixed point, one addition a pixel: `source = start + y · step_y + x · step_x`.
 pub(super) fn affine(frame: Frame, from: &[u8], affine: &Affine, to: &mut [u8]) {
     let walk = Walk::new(frame, affine);
+    let bordered = Bordered::new(frame, from);
     for y in 0..frame.height {
         let [mut source_y, mut source_x] = walk.row_start(y);
         for to in frame.row_mut(to, y).chunks_exact_mut(frame.channels) {
-            sample(frame, from, source_y, source_x, to);
+            bordered.sample(source_y, source_x, to);
             source_y += walk.step_x[0];
             source_x += walk.step_x[1];
         }
@@ -128,40 +133,50 @@ impl Walk {
     }
 }
 
-/// Bilinear, with 8-bit weights, rounded half up.
-fn sample(frame: Frame, from: &[u8], source_y: i64, source_x: i64, to: &mut [u8]) {
-    let (y, x) = (source_y >> FRACTION, source_x >> FRACTION);
-    let [wy, wx] =
-        [source_y, source_x].map(|at| u32::try_from((at >> (FRACTION - 8)) & 255).unwrap_or(0));
-    let (rows, columns) = (frame.height as i64, frame.width as i64);
-    if y < -1 || x < -1 || y >= rows || x >= columns {
-        to.fill(0);
-        return;
+/// A copy of an image in a black border.
+struct Bordered {
+    frame: Frame,
+    /// Bytes of a row.
+    stride: usize,
+    bytes: Vec<u8>,
+}
+
+impl Bordered {
+    fn new(frame: Frame, image: &[u8]) -> Self {
+        let stride = (frame.width + 2 * BORDER) * frame.channels;
+        let mut bytes = vec![0; (frame.height + 2 * BORDER) * stride];
+        let rows = bytes.chunks_exact_mut(stride).skip(BORDER);
+        for (to, y) in rows.zip(0..frame.height) {
+            let row = frame.row(image, y);
+            to[BORDER * frame.channels..][..row.len()].copy_from_slice(row);
+        }
+        Self { frame, stride, bytes }
     }
-    let stride = frame.width * frame.channels;
-    let inside = y >= 0 && x >= 0 && y + 1 < rows && x + 1 < columns;
-    for (channel, to) in to.iter_mut().enumerate() {
-        let taps = if inside {
-            let at = y.cast_unsigned() as usize * stride
-                + x.cast_unsigned() as usize * frame.channels
-                + channel;
-            let (top, bottom) = (&from[at..], &from[at + stride..]);
-            [top[0], top[frame.channels], bottom[0], bottom[frame.channels]]
-        } else {
-            [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].map(|(y, x)| {
-                let outside = y < 0 || x < 0 || y >= rows || x >= columns;
-                let at = || {
-                    y.cast_unsigned() as usize * stride
-                        + x.cast_unsigned() as usize * frame.channels
-                        + channel
-                };
-                if outside { 0 } else { from[at()] }
-            })
+
+    /// Bilinear, with 8-bit weights, rounded half up.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "clamped to the image, or masked to 8 bits"
+    )]
+    fn sample(&self, source_y: i64, source_x: i64, to: &mut [u8]) {
+        let channels = self.frame.channels;
+        let place = |source: i64, len: usize| {
+            let at = (source >> FRACTION).clamp(-(BORDER as i64), len as i64) + BORDER as i64;
+            let weight = (source >> (FRACTION - 8)) as u32 & 255;
+            (at.cast_unsigned() as usize, weight)
         };
-        let [a, b, c, d] = taps.map(u32::from);
-        let top = a * (256 - wx) + b * wx;
-        let bottom = c * (256 - wx) + d * wx;
-        let sum = top * (256 - wy) + bottom * wy;
-        *to = u8::try_from((sum + (1 << 15)) >> 16).expect("a weighted mean of bytes is a byte");
+        let (y, wy) = place(source_y, self.frame.height);
+        let (x, wx) = place(source_x, self.frame.width);
+        let start = y * self.stride + x * channels;
+        let top = &self.bytes[start..][..2 * channels];
+        let bottom = &self.bytes[start + self.stride..][..2 * channels];
+        for (channel, to) in to.iter_mut().enumerate() {
+            let mix = |row: &[u8]| {
+                let (left, right) = (u32::from(row[channel]), u32::from(row[channel + channels]));
+                left * (256 - wx) + right * wx
+            };
+            // A weighted mean of bytes is a byte.
+            *to = ((mix(top) * (256 - wy) + mix(bottom) * wy + (1 << 15)) >> 16) as u8;
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::{CatalogError, Entry, IdxFile};
+use super::{Entry, IdxFile, NotFound};
 
 /// Environment variable that names a folder of data sets.
 pub const DATA_VARIABLE: &str = "EMBDL_DATA";
@@ -61,17 +61,20 @@ impl SearchPath {
 /// The first folder that holds all four files, plain or gzipped. Their content is checked when they are read.
 ///
 /// # Errors
-/// [`CatalogError::NotFound`], which says where it looked and what to do.
-pub fn locate(entry: &Entry, search: &SearchPath) -> Result<PathBuf, CatalogError> {
+/// [`NotFound`], which says where it looked and what to do.
+pub fn locate(entry: &Entry, search: &SearchPath) -> Result<PathBuf, Box<NotFound>> {
     let folders = search.folders(entry);
     let has_all = |dir: &&PathBuf| entry.files().iter().all(|file| path_of(file, dir).is_some());
-    folders.iter().find(has_all).cloned().ok_or_else(|| CatalogError::NotFound {
+    if let Some(dir) = folders.iter().find(has_all) {
+        return Ok(dir.clone());
+    }
+    Err(Box::new(NotFound {
         name: entry.name,
-        searched: folders.clone(),
+        searched: folders,
         package: entry.package.filter(|_| search.explicit.is_none()),
         cache: search.cache_folder(entry),
         files: entry.files().map(|file| file.name),
-    })
+    }))
 }
 
 /// The file in this folder: gzipped if it is there, else plain.

@@ -1,0 +1,9 @@
+//! Tests of embdl-data through its public interface, in one binary because linking is the slow part.
+
+mod augment;
+mod catalog;
+mod dataset;
+#[cfg(feature = "fetch")]
+mod fetch;
+mod idx;
+mod synthetic;
