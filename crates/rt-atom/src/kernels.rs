@@ -30,7 +30,7 @@ impl Kernels for Sse41Kernels {
 
     fn kernel_name(&self, kind: KernelKind) -> &'static str {
         match kind {
-            KernelKind::GemmF32 => "gemm_f32_f32_4x8__sse41",
+            KernelKind::GemmF32 => "gemm_f32_f32_4x4c2__sse41",
             KernelKind::GemmQ8 => "gemm_qu8_qc8w_4x8c4__sse41",
             _ => kind.scalar_name(),
         }

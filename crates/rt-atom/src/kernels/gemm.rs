@@ -12,12 +12,15 @@ use embdl_core::kernels::{GemmF32, GemmQ8, PackedF32, PackedQ8, Tile};
 pub(crate) mod avx2;
 pub(crate) mod sse41;
 
+/// Bytes of rows that one block holds: they stay in a second-level cache while panel after panel passes by.
+const BLOCK_BYTES: usize = 128 * 1024;
+
 /// One panel of float weights.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PanelF32<'a> {
     /// Elements along k.
     k: usize,
-    /// `k * nr` weights.
+    /// `k` rounded up to `kr`, times `nr`, weights.
     weights: &'a [f32],
     /// `nr` biases.
     bias: &'a [f32],
@@ -80,8 +83,9 @@ fn panels_f32<'a>(
     assert!(*packed == tile, "weights are packed for {packed:?}, not {tile:?}");
     check(job.m, *k, *n, (job.lhs.len(), job.lhs_stride), (out_len, job.out_stride));
     let (n, k, clamp) = (*n, *k, job.clamp);
+    let panel_len = k.next_multiple_of(tile.kr) * tile.nr;
     bias.chunks_exact(tile.nr).enumerate().map(move |(index, bias)| {
-        let weights = &data[index * tile.nr * k..][..tile.nr * k];
+        let weights = &data[index * panel_len..][..panel_len];
         let channel = index * tile.nr;
         (channel, PanelF32 { k, weights, bias, count: tile.nr.min(n - channel), clamp })
     })
@@ -106,6 +110,12 @@ fn panels_q8<'a>(
         let channel = index * tile.nr;
         PanelQ8 { k, weights, bias, channel, count: tile.nr.min(n - channel) }
     })
+}
+
+/// Cuts `m` rows of `row_bytes` into blocks of whole tiles of `mr`: first row and number of rows of each.
+fn row_blocks(m: usize, row_bytes: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = (BLOCK_BYTES / row_bytes.max(1) / mr).max(1) * mr;
+    (0..m).step_by(rows).map(move |first| (first, rows.min(m - first)))
 }
 
 /// Asserts that rows fit in `lhs` (length, stride) and `out` (length, stride).

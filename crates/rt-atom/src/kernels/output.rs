@@ -5,7 +5,6 @@
 //! are at most 62. From shift 32 on, the shifted value has at most 32 bits and lands whole in a 32-bit lane. Smaller
 //! shifts mean a ratio of at least one half, which layers do not have in practice; they take the scalar rule.
 
-use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;
 
 pub(crate) mod avx2;
@@ -22,21 +21,6 @@ pub(crate) struct Block {
     pub(crate) channel: usize,
     /// Results a row.
     pub(crate) count: usize,
-}
-
-impl Block {
-    /// The block that starts at row `r`.
-    pub(crate) const fn row(self, r: usize) -> Self {
-        Self { at: self.at + r * self.stride, ..self }
-    }
-}
-
-/// Results that `out` holds.
-pub(crate) const fn len(out: &OutQ8<'_>) -> usize {
-    match out {
-        OutQ8::U8(_, out) => out.len(),
-        OutQ8::I32(out) => out.len(),
-    }
 }
 
 /// Multipliers of `N` channels from `channel`; zeros beyond the last.

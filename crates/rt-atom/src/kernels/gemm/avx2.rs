@@ -11,9 +11,9 @@ use core::arch::x86_64::*;
 
 use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
 
-use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, tail_bytes};
+use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, row_blocks, tail_bytes};
 use crate::detect::Avx2;
-use crate::kernels::output::{self, Block, len};
+use crate::kernels::output::{self, Block};
 
 /// Packing of float weights.
 pub(crate) const TILE_F32: Tile = Tile { nr: NR, kr: 1 };
@@ -39,15 +39,17 @@ pub(crate) fn gemm_q8(_: Avx2, job: &GemmQ8<'_>, out: OutQ8<'_>) {
 #[expect(non_snake_case, reason = "the grammar of kernel names")]
 #[target_feature(enable = "avx2,fma")]
 fn gemm_f32_f32_6x16__avx2(job: &GemmF32<'_>, out: &mut [f32]) {
-    for (channel, panel) in panels_f32(job, out.len(), TILE_F32) {
-        for i in (0..job.m).step_by(MR_F32) {
-            let lhs = &job.lhs[i * job.lhs_stride..];
-            let out = &mut out[i * job.out_stride + channel..];
-            let strides = [job.lhs_stride, job.out_stride];
-            if panel.count > 8 {
-                rows_f32::<2>(&panel, job.m - i, lhs, out, strides);
-            } else {
-                rows_f32::<1>(&panel, job.m - i, lhs, out, strides);
+    for (first, rows) in row_blocks(job.m, 4 * job.weights.k, MR_F32) {
+        for (channel, panel) in panels_f32(job, out.len(), TILE_F32) {
+            for i in (first..first + rows).step_by(MR_F32) {
+                let lhs = &job.lhs[i * job.lhs_stride..];
+                let out = &mut out[i * job.out_stride + channel..];
+                let strides = [job.lhs_stride, job.out_stride];
+                if panel.count > 8 {
+                    rows_f32::<2>(&panel, job.m - i, lhs, out, strides);
+                } else {
+                    rows_f32::<1>(&panel, job.m - i, lhs, out, strides);
+                }
             }
         }
     }
@@ -176,25 +178,27 @@ const QUADS: u8 = 2;
 
 #[target_feature(enable = "avx2")]
 fn blocks_q8<const PRODUCTS: u8>(job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
-    for panel in panels_q8(job, len(out), TILE_Q8) {
-        for i in (0..job.m).step_by(MR_Q8) {
-            let lhs = &job.lhs[i * job.lhs_stride..];
-            let block = Block {
-                at: i * job.out_stride + panel.channel,
-                stride: job.out_stride,
-                channel: panel.channel,
-                count: panel.count,
-            };
-            let stride = job.lhs_stride;
-            match (job.m - i, panel.count > 8) {
-                (1, true) => tile_q8::<1, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (1, false) => tile_q8::<1, 1, PRODUCTS>(&panel, lhs, stride, block, out),
-                (2, true) => tile_q8::<2, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (2, false) => tile_q8::<2, 1, PRODUCTS>(&panel, lhs, stride, block, out),
-                (3, true) => tile_q8::<3, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (3, false) => tile_q8::<3, 1, PRODUCTS>(&panel, lhs, stride, block, out),
-                (_, true) => tile_q8::<4, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (_, false) => tile_q8::<4, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+    for (first, rows) in row_blocks(job.m, job.weights.k, MR_Q8) {
+        for panel in panels_q8(job, out.len(), TILE_Q8) {
+            for i in (first..first + rows).step_by(MR_Q8) {
+                let lhs = &job.lhs[i * job.lhs_stride..];
+                let block = Block {
+                    at: i * job.out_stride + panel.channel,
+                    stride: job.out_stride,
+                    channel: panel.channel,
+                    count: panel.count,
+                };
+                let stride = job.lhs_stride;
+                match (job.m - i, panel.count > 8) {
+                    (1, true) => tile_q8::<1, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (1, false) => tile_q8::<1, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (2, true) => tile_q8::<2, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (2, false) => tile_q8::<2, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (3, true) => tile_q8::<3, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (3, false) => tile_q8::<3, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (_, true) => tile_q8::<4, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (_, false) => tile_q8::<4, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                }
             }
         }
     }
@@ -265,9 +269,7 @@ fn tile_q8<const M: usize, const NV: usize, const PRODUCTS: u8>(
             }
         }
     }
-    for (r, sums) in sums.iter().enumerate() {
-        output::avx2::store(out, block.row(r), sums);
-    }
+    output::avx2::store(out, block, &sums);
 }
 
 /// Adds, in each i32 lane, the four products of the lane's bytes in `x` (unsigned) and `w` (signed).

@@ -1,9 +1,11 @@
-//! GEMM tiles 4x8, SSE4.1. Contract and reference: `embdl_core::kernels::gemm`.
+//! GEMM tiles 4x4 (f32) and 4x8 (u8 x i8), SSE4.1. Contract and reference: `embdl_core::kernels::gemm`.
 //!
-//! f32: 4 rows x 8 channels are 8 accumulators; with 2 vectors of weights, a broadcast and a product that makes 12 of
-//! the 16 registers, and the 8 additions in flight cover the latency of 3 to 4 cycles of an addition. Four elements of
-//! a row are loaded at once and broadcast from the register. A single row has only 2 accumulators a panel, so it keeps
-//! four sets, one for each k modulo 4.
+//! f32: SSE has no broadcasting load of one float, but `movddup` broadcasts two without a shuffle. So a panel holds two
+//! consecutive k of a channel side by side, an accumulator the even and the odd sums of two channels, added at the end.
+//! 4 rows x 4 channels are 8 accumulators; with 2 vectors of weights, a broadcast and a product 12 of 16 registers. For
+//! 32 products: 6 loads, 4 copies (SSE overwrites an operand), 8 multiplications, 8 additions; broadcasting by shuffle
+//! in a 4x8 tile costs 4 to 8 instructions more and competes for the vector units. A single row has only 2
+//! accumulators a panel, too few for the latency of an addition, so it keeps four sets along k.
 //!
 //! u8 x i8: a panel holds 4 consecutive k of a channel in 32 bits; `pmaddubsw` then `pmaddwd` by ones (or, for large
 //! weights, two `pmaddwd` over the even and the odd bytes) sum them into the channel's i32 lane. 8 accumulators, 2
@@ -13,12 +15,12 @@ use core::arch::x86_64::*;
 
 use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
 
-use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, tail_bytes};
+use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, row_blocks, tail_bytes};
 use crate::detect::Sse41;
-use crate::kernels::output::{self, Block, len};
+use crate::kernels::output::{self, Block};
 
 /// Packing of float weights.
-pub(crate) const TILE_F32: Tile = Tile { nr: NR, kr: 1 };
+pub(crate) const TILE_F32: Tile = Tile { nr: 4, kr: 2 };
 /// Packing of integer weights.
 pub(crate) const TILE_Q8: Tile = Tile { nr: NR, kr: 4 };
 
@@ -28,7 +30,7 @@ const NR: usize = 8;
 /// f32 GEMM.
 pub(crate) fn gemm_f32(_: Sse41, job: &GemmF32<'_>, out: &mut [f32]) {
     // SAFETY: the token proves that the CPU has SSE4.1.
-    unsafe { gemm_f32_f32_4x8__sse41(job, out) }
+    unsafe { gemm_f32_f32_4x4c2__sse41(job, out) }
 }
 
 /// Integer GEMM.
@@ -39,133 +41,134 @@ pub(crate) fn gemm_q8(_: Sse41, job: &GemmQ8<'_>, out: OutQ8<'_>) {
 
 #[expect(non_snake_case, reason = "the grammar of kernel names")]
 #[target_feature(enable = "sse4.1")]
-fn gemm_f32_f32_4x8__sse41(job: &GemmF32<'_>, out: &mut [f32]) {
-    for (channel, panel) in panels_f32(job, out.len(), TILE_F32) {
-        for i in (0..job.m).step_by(MR) {
-            let lhs = &job.lhs[i * job.lhs_stride..];
-            let out = &mut out[i * job.out_stride + channel..];
-            let strides = [job.lhs_stride, job.out_stride];
-            match (job.m - i, panel.count > 4) {
-                (1, true) => row_f32::<2>(&panel, lhs, out),
-                (1, false) => row_f32::<1>(&panel, lhs, out),
-                (2, true) => tile_f32::<2, 2>(&panel, lhs, out, strides),
-                (2, false) => tile_f32::<2, 1>(&panel, lhs, out, strides),
-                (3, true) => tile_f32::<3, 2>(&panel, lhs, out, strides),
-                (3, false) => tile_f32::<3, 1>(&panel, lhs, out, strides),
-                (_, true) => tile_f32::<4, 2>(&panel, lhs, out, strides),
-                (_, false) => tile_f32::<4, 1>(&panel, lhs, out, strides),
+fn gemm_f32_f32_4x4c2__sse41(job: &GemmF32<'_>, out: &mut [f32]) {
+    for (first, rows) in row_blocks(job.m, 4 * job.weights.k, MR) {
+        for (channel, panel) in panels_f32(job, out.len(), TILE_F32) {
+            for i in (first..first + rows).step_by(MR) {
+                let lhs = &job.lhs[i * job.lhs_stride..];
+                let out = &mut out[i * job.out_stride + channel..];
+                let strides = [job.lhs_stride, job.out_stride];
+                match job.m - i {
+                    1 => row_f32(&panel, lhs, out),
+                    2 => tile_f32::<2>(&panel, lhs, out, strides),
+                    3 => tile_f32::<3>(&panel, lhs, out, strides),
+                    _ => tile_f32::<4>(&panel, lhs, out, strides),
+                }
             }
         }
     }
 }
 
-/// `M` rows times the first `4 * NV` channels of a panel.
+/// `M` rows times the four channels of a panel.
 #[target_feature(enable = "sse4.1")]
-fn tile_f32<const M: usize, const NV: usize>(
+fn tile_f32<const M: usize>(
     panel: &PanelF32<'_>,
     lhs: &[f32],
     out: &mut [f32],
     [lhs_stride, out_stride]: [usize; 2],
 ) {
     let k = panel.k;
-    assert!(lhs.len() >= (M - 1) * lhs_stride + k && panel.weights.len() == NR * k);
-    let mut sums = [[_mm_setzero_ps(); NV]; M];
-    let mut weights = panel.weights.as_ptr();
-    let mut rows = lhs.as_ptr();
-    macro_rules! step {
-        ($q:literal, $x:expr) => {
-            let mut w = [_mm_setzero_ps(); NV];
-            for (v, w) in w.iter_mut().enumerate() {
-                // SAFETY: this is element p + q < k of the panel's k times NR weights, and 4 * NV <= NR.
-                *w = unsafe { _mm_loadu_ps(weights.add($q * NR + 4 * v)) };
+    assert!(lhs.len() >= (M - 1) * lhs_stride + k);
+    let mut sums = [[_mm_setzero_ps(); 2]; M];
+    let rows = lhs.as_ptr();
+    let (pairs, _) = panel.weights.as_chunks::<8>();
+    assert!(pairs.len() == k.div_ceil(2));
+    for (pair, w) in pairs[..k / 2].iter().enumerate() {
+        let w = load_pair(w);
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: pair < k / 2, and row r < M has k elements from r * lhs_stride.
+            let x = unsafe { broadcast_pair(rows.add(r * lhs_stride + 2 * pair)) };
+            for (sum, &w) in sums.iter_mut().zip(&w) {
+                *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
             }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let x = $x(r);
-                for (sum, &w) in sums.iter_mut().zip(&w) {
-                    *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
-                }
-            }
-        };
-    }
-    for _ in 0..k / 4 {
-        let mut x = [_mm_setzero_ps(); M];
-        for (r, x) in x.iter_mut().enumerate() {
-            // SAFETY: p + 4 <= k, and row r < M has k elements from r * lhs_stride.
-            *x = unsafe { _mm_loadu_ps(rows.add(r * lhs_stride)) };
-        }
-        step!(0, |r| _mm_shuffle_ps::<0x00>(x[r], x[r]));
-        step!(1, |r| _mm_shuffle_ps::<0x55>(x[r], x[r]));
-        step!(2, |r| _mm_shuffle_ps::<0xaa>(x[r], x[r]));
-        step!(3, |r| _mm_shuffle_ps::<0xff>(x[r], x[r]));
-        // SAFETY: p advances by 4 to at most k: inside the slices or at their ends.
-        unsafe {
-            weights = weights.add(4 * NR);
-            rows = rows.add(4);
         }
     }
-    for _ in 0..k % 4 {
-        // SAFETY: p < k, and row r < M has k elements from r * lhs_stride.
-        step!(0, |r| unsafe { _mm_set1_ps(*rows.add(r * lhs_stride)) });
-        // SAFETY: p advances by 1 to at most k.
-        unsafe {
-            weights = weights.add(NR);
-            rows = rows.add(1);
+    if let Some(w) = pairs.get(k / 2) {
+        let w = load_pair(w);
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let x = lhs[r * lhs_stride + k - 1];
+            let x = _mm_setr_ps(x, 0.0, x, 0.0);
+            for (sum, &w) in sums.iter_mut().zip(&w) {
+                *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
+            }
         }
     }
     for (r, sums) in sums.iter().enumerate() {
-        store_f32(panel, sums, &mut out[r * out_stride..][..panel.count]);
+        store_f32(panel, *sums, &mut out[r * out_stride..][..panel.count]);
     }
 }
 
-/// One row times the first `4 * NV` channels of a panel: four sets of accumulators along k.
+/// One row times the four channels of a panel: four sets of accumulators along k.
 #[target_feature(enable = "sse4.1")]
-fn row_f32<const NV: usize>(panel: &PanelF32<'_>, lhs: &[f32], out: &mut [f32]) {
+fn row_f32(panel: &PanelF32<'_>, lhs: &[f32], out: &mut [f32]) {
     let (lhs, k) = (&lhs[..panel.k], panel.k);
-    assert!(panel.weights.len() == NR * k);
-    let weights = panel.weights.as_ptr();
-    let mut sets = [[_mm_setzero_ps(); NV]; 4];
-    let (quads, rest) = lhs.as_chunks::<4>();
-    for (p, x) in quads.iter().enumerate() {
-        for (q, set) in sets.iter_mut().enumerate() {
-            for (v, sum) in set.iter_mut().enumerate() {
-                // SAFETY: element 4 * p + q < k of the panel's k times NR weights, and 4 * NV <= NR.
-                let w = unsafe { _mm_loadu_ps(weights.add((4 * p + q) * NR + 4 * v)) };
-                *sum = _mm_add_ps(*sum, _mm_mul_ps(_mm_set1_ps(x[q]), w));
+    let (pairs, _) = panel.weights.as_chunks::<8>();
+    assert!(pairs.len() == k.div_ceil(2));
+    let mut sets = [[_mm_setzero_ps(); 2]; 4];
+    let (blocks, rest) = lhs.as_chunks::<8>();
+    let (pair_blocks, rest_pairs) = pairs.as_chunks::<4>();
+    for (x, w) in blocks.iter().zip(pair_blocks) {
+        for (q, (set, w)) in sets.iter_mut().zip(w).enumerate() {
+            // SAFETY: 2 * q + 2 <= 8.
+            let x = unsafe { broadcast_pair(x.as_ptr().add(2 * q)) };
+            for (sum, w) in set.iter_mut().zip(load_pair(w)) {
+                *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
             }
         }
     }
-    for (q, (&x, set)) in rest.iter().zip(&mut sets).enumerate() {
-        for (v, sum) in set.iter_mut().enumerate() {
-            // SAFETY: element 4 * quads + q < k of the panel, as above.
-            let w = unsafe { _mm_loadu_ps(weights.add((4 * quads.len() + q) * NR + 4 * v)) };
-            *sum = _mm_add_ps(*sum, _mm_mul_ps(_mm_set1_ps(x), w));
+    // A block of 7 elements has four pairs of weights, the last of them padded.
+    let rest_pairs = if k % 8 == 7 { &pairs[pairs.len() - 4..] } else { rest_pairs };
+    for ((x, w), set) in rest.chunks(2).zip(rest_pairs).zip(&mut sets) {
+        let (even, odd) = (x[0], x.get(1).copied().unwrap_or(0.0));
+        let x = _mm_setr_ps(even, odd, even, odd);
+        for (sum, w) in set.iter_mut().zip(load_pair(w)) {
+            *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
         }
     }
-    let mut sums = [_mm_setzero_ps(); NV];
+    let mut sums = [_mm_setzero_ps(); 2];
     for (v, sum) in sums.iter_mut().enumerate() {
         *sum = _mm_add_ps(_mm_add_ps(sets[0][v], sets[1][v]), _mm_add_ps(sets[2][v], sets[3][v]));
     }
-    store_f32(panel, &sums, &mut out[..panel.count]);
+    store_f32(panel, sums, &mut out[..panel.count]);
 }
 
-/// Adds the bias, clamps and stores as many channels as `out` holds, at most `4 * NV`.
+/// The weights of four channels for two consecutive k.
 #[inline]
 #[target_feature(enable = "sse4.1")]
-fn store_f32<const NV: usize>(panel: &PanelF32<'_>, sums: &[__m128; NV], out: &mut [f32]) {
+fn load_pair(w: &[f32; 8]) -> [__m128; 2] {
+    // SAFETY: eight floats.
+    unsafe { [_mm_loadu_ps(w.as_ptr()), _mm_loadu_ps(w.as_ptr().add(4))] }
+}
+
+/// The two elements at `x` in both halves of a vector: `movddup`, a load and nothing else.
+///
+/// # Safety
+/// Two floats must be readable at `x`.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+unsafe fn broadcast_pair(x: *const f32) -> __m128 {
+    // SAFETY: eight bytes are readable by the contract; an unaligned f64 is read as such.
+    _mm_castpd_ps(_mm_set1_pd(unsafe { x.cast::<f64>().read_unaligned() }))
+}
+
+/// Sums even and odd k, adds the bias, clamps and stores as many channels as `out` holds, at most four.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn store_f32(panel: &PanelF32<'_>, sums: [__m128; 2], out: &mut [f32]) {
     let (low, high) = (_mm_set1_ps(panel.clamp.0), _mm_set1_ps(panel.clamp.1));
-    let mut lanes = [0.0_f32; NR];
-    let whole = out.len() == 4 * NV;
-    assert!(panel.bias.len() == NR && out.len() <= 4 * NV);
-    let target = if whole { out.as_mut_ptr() } else { lanes.as_mut_ptr() };
-    for (v, &sum) in sums.iter().enumerate() {
-        // SAFETY: NR biases, 4 * NV <= NR.
-        let bias = unsafe { _mm_loadu_ps(panel.bias.as_ptr().add(4 * v)) };
-        // The accumulator stands second, because minps and maxps return that one where there is a NaN.
-        let y = _mm_min_ps(high, _mm_max_ps(low, _mm_add_ps(sum, bias)));
-        // SAFETY: the target holds 4 * NV elements: `out` if whole, else NR lanes.
-        unsafe { _mm_storeu_ps(target.add(4 * v), y) };
-    }
-    if !whole {
+    let bias: &[f32; 4] = panel.bias.try_into().expect("a bias for each channel of the panel");
+    // SAFETY: four floats.
+    let bias = unsafe { _mm_loadu_ps(bias.as_ptr()) };
+    let sum = _mm_add_ps(_mm_hadd_ps(sums[0], sums[1]), bias);
+    // The sum stands second, because minps and maxps return that one where there is a NaN.
+    let y = _mm_min_ps(high, _mm_max_ps(low, sum));
+    if let Ok(out) = <&mut [f32; 4]>::try_from(&mut *out) {
+        // SAFETY: four floats.
+        unsafe { _mm_storeu_ps(out.as_mut_ptr(), y) };
+    } else {
+        let mut lanes = [0.0_f32; 4];
+        // SAFETY: four floats.
+        unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), y) };
         for (slot, &lane) in out.iter_mut().zip(&lanes) {
             *slot = lane;
         }
@@ -188,25 +191,27 @@ const QUADS: u8 = 2;
 
 #[target_feature(enable = "sse4.1")]
 fn blocks_q8<const PRODUCTS: u8>(job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
-    for panel in panels_q8(job, len(out), TILE_Q8) {
-        for i in (0..job.m).step_by(MR) {
-            let lhs = &job.lhs[i * job.lhs_stride..];
-            let block = Block {
-                at: i * job.out_stride + panel.channel,
-                stride: job.out_stride,
-                channel: panel.channel,
-                count: panel.count,
-            };
-            let stride = job.lhs_stride;
-            match (job.m - i, panel.count > 4) {
-                (1, true) => tile_q8::<1, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (1, false) => tile_q8::<1, 1, PRODUCTS>(&panel, lhs, stride, block, out),
-                (2, true) => tile_q8::<2, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (2, false) => tile_q8::<2, 1, PRODUCTS>(&panel, lhs, stride, block, out),
-                (3, true) => tile_q8::<3, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (3, false) => tile_q8::<3, 1, PRODUCTS>(&panel, lhs, stride, block, out),
-                (_, true) => tile_q8::<4, 2, PRODUCTS>(&panel, lhs, stride, block, out),
-                (_, false) => tile_q8::<4, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+    for (first, rows) in row_blocks(job.m, job.weights.k, MR) {
+        for panel in panels_q8(job, out.len(), TILE_Q8) {
+            for i in (first..first + rows).step_by(MR) {
+                let lhs = &job.lhs[i * job.lhs_stride..];
+                let block = Block {
+                    at: i * job.out_stride + panel.channel,
+                    stride: job.out_stride,
+                    channel: panel.channel,
+                    count: panel.count,
+                };
+                let stride = job.lhs_stride;
+                match (job.m - i, panel.count > 4) {
+                    (1, true) => tile_q8::<1, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (1, false) => tile_q8::<1, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (2, true) => tile_q8::<2, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (2, false) => tile_q8::<2, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (3, true) => tile_q8::<3, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (3, false) => tile_q8::<3, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (_, true) => tile_q8::<4, 2, PRODUCTS>(&panel, lhs, stride, block, out),
+                    (_, false) => tile_q8::<4, 1, PRODUCTS>(&panel, lhs, stride, block, out),
+                }
             }
         }
     }
@@ -284,9 +289,7 @@ fn tile_q8<const M: usize, const NV: usize, const PRODUCTS: u8>(
         // SAFETY: one group further, at most to the end of the weights.
         weights = unsafe { weights.add(4 * NR) };
     }
-    for (r, sums) in sums.iter().enumerate() {
-        output::sse41::store(out, block.row(r), sums);
-    }
+    output::sse41::store(out, block, &sums);
 }
 
 /// Adds, in each i32 lane, the four products of the lane's bytes in `x` (unsigned) and `w` (signed).
