@@ -1,1 +1,15 @@
-//! The timing and retest protocol, and the small runner that goes to a board. Never reports a number without its provenance.
+//! The timing and retest protocol, and the small runner that goes to a board.
+//! Never reports a number without its provenance: runtime, instruction set, machine, emulated or not.
+#![forbid(unsafe_code)]
+
+mod image;
+mod machine;
+mod retest;
+mod runtimes;
+mod timing;
+
+pub use image::Input;
+pub use machine::{Machine, nanoseconds};
+pub use retest::{BenchError, Prediction, RetestReport, classify, retest};
+pub use runtimes::{RuntimeChoice, choices, open};
+pub use timing::{NodeTime, TimingReport, time};

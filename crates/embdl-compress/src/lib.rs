@@ -1,1 +1,19 @@
-//! The compression pipeline: prune, share, quantize, encode, each pass reporting what it cost and won. Never writes a file that grew.
+//! The compression passes: prune, share, quantize, encode, each reporting what it cost and won.
+//! Never trains (that is embdl-train), and never hands out a file that grew.
+#![forbid(unsafe_code)]
+
+mod calibrate;
+mod error;
+mod glob;
+mod lift;
+mod lower;
+mod pass;
+pub mod passes;
+mod sensitivity;
+
+pub use calibrate::{Calibration, Observer};
+pub use error::CompressError;
+pub use lift::{LiftError, lift};
+pub use lower::{EncodeOptions, Encoded, encode};
+pub use pass::{LayerReport, Pass, PassReport};
+pub use sensitivity::{Sensitivity, SensitivityPoint, sensitivity};

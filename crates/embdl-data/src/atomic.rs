@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `bytes` beside `path` under a name of its own, syncs, then renames: no reader ever sees half a file.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// If the folder cannot be written to, or the disk is full.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (part, mut file) = create_part(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     drop(file);

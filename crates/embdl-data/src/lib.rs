@@ -29,7 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod atomic;
+pub mod atomic;
 pub mod augment;
 pub mod batch;
 pub mod catalog;

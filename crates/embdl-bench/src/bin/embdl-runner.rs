@@ -1,0 +1,138 @@
+//! The small program that goes to a board: retests and times `.embdl` files there.
+#![expect(clippy::print_stdout, reason = "results of a command-line program")]
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use embdl_bench::{Input, RuntimeChoice, choices, nanoseconds, open, retest, time};
+use embdl_core::format::{self, Limits};
+use embdl_core::model::Model;
+use embdl_core::runtime::{LoadOptions, Runtime, Session};
+use embdl_data::{Dataset, catalog, synthetic};
+
+const HELP: &str = "\
+Retests and times .embdl files where it runs.
+
+Usage:
+  embdl-runner list
+  embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N]
+  embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S]
+
+Without --runtime and --isa every runtime at every level that this machine has takes its turn. Each result is one line
+of JSON. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+
+Examples:
+  embdl-runner test lenet-5.embdl --dataset fashion-mnist
+  qemu-aarch64 -cpu cortex-a57 embdl-runner test lenet-5.embdl --dataset fashion-mnist --isa neon
+  embdl-runner bench lenet-5.embdl --runtime native --seconds 2
+";
+
+#[derive(Default)]
+struct Arguments {
+    command: String,
+    model: Option<PathBuf>,
+    dataset: Option<String>,
+    data: Option<PathBuf>,
+    runtime: Option<String>,
+    isa: Option<String>,
+    images: Option<usize>,
+    seconds: Option<f64>,
+}
+
+fn main() -> Result<()> {
+    let arguments = parse()?;
+    match arguments.command.as_str() {
+        "list" => {
+            for choice in choices() {
+                println!("{}", serde_json::to_string(&choice)?);
+            }
+            Ok(())
+        }
+        "test" | "bench" => run(&arguments),
+        other => bail!("no command {other:?}\n\n{HELP}"),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(&bytes, &Limits::default()).with_context(|| format!("reading {}", path.display()))?;
+    let dataset = dataset(arguments)?;
+    for choice in chosen(arguments)? {
+        let clock = (arguments.command == "bench").then_some(nanoseconds as fn() -> u64);
+        let mut session = load(&model, &choice, clock)?;
+        let line = if arguments.command == "test" {
+            serde_json::to_string(&retest(session.as_mut(), &choice, &dataset, |_| {})?)?
+        } else {
+            let mut input = Input::new(session.as_ref(), &dataset)?;
+            input.fill(&dataset, &[0]);
+            serde_json::to_string(&time(session.as_mut(), &choice, &input, arguments.seconds.unwrap_or(1.0))?)?
+        };
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn load(model: &Model<'_>, choice: &RuntimeChoice, clock: Option<fn() -> u64>) -> Result<Box<dyn Session>> {
+    let options = LoadOptions { isa: Some(choice.isa.clone()), clock, ..LoadOptions::default() };
+    let loaded = open(&choice.runtime)?.load(model, &options);
+    loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
+}
+
+fn chosen(arguments: &Arguments) -> Result<Vec<RuntimeChoice>> {
+    let native = open("native")?;
+    let mut wanted = choices();
+    if let Some(runtime) = &arguments.runtime {
+        let name = if runtime == "native" { native.name() } else { runtime.as_str() };
+        wanted.retain(|choice| choice.runtime == name);
+        if runtime == "native" && arguments.isa.is_none() {
+            wanted.retain(|choice| choice.isa == native.capabilities().isa);
+        }
+    }
+    if let Some(isa) = &arguments.isa {
+        wanted.retain(|choice| choice.isa == *isa);
+    }
+    if wanted.is_empty() {
+        let there: Vec<String> = choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
+        bail!("this machine has no such runtime and level; it has: {}", there.join(", "));
+    }
+    Ok(wanted)
+}
+
+fn dataset(arguments: &Arguments) -> Result<Dataset> {
+    let name = arguments.dataset.as_deref().unwrap_or("fashion-mnist");
+    if arguments.command == "bench" && arguments.dataset.is_none() {
+        return Ok(synthetic::shapes(1, 0));
+    }
+    let options = catalog::LoadOptions { search: catalog::SearchPath::from_env(arguments.data.clone()), ..catalog::LoadOptions::default() };
+    let split = catalog::load(name, &options).with_context(|| format!("loading {name}"))?;
+    let test = split.test.for_report();
+    Ok(arguments.images.map_or_else(|| test.clone(), |images| test.head(images)))
+}
+
+fn parse() -> Result<Arguments> {
+    use lexopt::prelude::*;
+    let mut arguments = Arguments::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                std::process::exit(0);
+            }
+            Long("dataset") => arguments.dataset = Some(parser.value()?.string()?),
+            Long("data") => arguments.data = Some(parser.value()?.into()),
+            Long("runtime") => arguments.runtime = Some(parser.value()?.string()?),
+            Long("isa") => arguments.isa = Some(parser.value()?.string()?),
+            Long("images") => arguments.images = Some(parser.value()?.parse()?),
+            Long("seconds") => arguments.seconds = Some(parser.value()?.parse()?),
+            Value(value) if arguments.command.is_empty() => arguments.command = value.string()?,
+            Value(value) if arguments.model.is_none() => arguments.model = Some(value.into()),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    if arguments.command.is_empty() {
+        bail!("no command given\n\n{HELP}");
+    }
+    Ok(arguments)
+}

@@ -1,0 +1,57 @@
+//! What machine this is, and its clock.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+/// The machine that a number was measured on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Processor, as the system names it.
+    pub cpu: String,
+    /// "x86_64", "aarch64".
+    pub arch: String,
+    /// "linux".
+    pub system: String,
+    /// Frequency governor of the first core, where the system says it.
+    pub governor: Option<String>,
+    /// Whether an emulator runs this program, as far as the caller said (`EMBDL_EMULATED` holds the CPU model).
+    pub emulated: bool,
+}
+
+impl Machine {
+    /// The machine that this runs on.
+    #[must_use]
+    pub fn detect() -> Self {
+        let emulated = std::env::var("EMBDL_EMULATED").ok().filter(|model| !model.is_empty());
+        let governor = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok();
+        Self {
+            cpu: emulated.clone().unwrap_or_else(cpu_name),
+            arch: std::env::consts::ARCH.into(),
+            system: std::env::consts::OS.into(),
+            governor: governor.map(|text| text.trim().to_owned()).filter(|_| emulated.is_none()),
+            emulated: emulated.is_some(),
+        }
+    }
+}
+
+/// Nanoseconds since the first call: the clock that profiles take.
+#[must_use]
+pub fn nanoseconds() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed().as_nanos();
+    u64::try_from(elapsed).unwrap_or(u64::MAX)
+}
+
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |key: &str| {
+        info.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix(':').map(str::trim))
+    };
+    let model = std::fs::read_to_string("/proc/device-tree/model").ok();
+    model
+        .map(|text| text.trim_end_matches('\0').to_owned())
+        .or_else(|| field("model name").or_else(|| field("CPU part")).map(str::to_owned))
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,162 @@
+//! The timing protocol: warm up, repeat, report minimum, median and spread.
+
+use embdl_core::runtime::{MemoryUse, Session};
+use serde::{Deserialize, Serialize};
+
+use crate::image::Input;
+use crate::machine::{Machine, nanoseconds};
+use crate::retest::BenchError;
+use crate::runtimes::RuntimeChoice;
+
+/// Runs that are not counted, so that caches and clocks settle.
+const WARM_UP: usize = 20;
+
+/// What one run of a model takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimingReport {
+    /// Runtime and instruction set.
+    #[serde(flatten)]
+    pub choice: RuntimeChoice,
+    /// Where it ran. Emulated times say nothing about a device.
+    pub machine: Machine,
+    /// Runs counted.
+    pub runs: usize,
+    /// Median in microseconds.
+    pub median_us: f64,
+    /// Fastest in microseconds.
+    pub min_us: f64,
+    /// Median absolute deviation from the median in microseconds.
+    pub mad_us: f64,
+    /// Bytes of packed weights.
+    pub weight_bytes: usize,
+    /// Bytes of the arena of activations.
+    pub arena_bytes: usize,
+    /// Bytes of kernels' scratch.
+    pub scratch_bytes: usize,
+    /// Median time of each node, where the session was loaded with a clock.
+    pub nodes: Vec<NodeTime>,
+}
+
+/// What one node of a model takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeTime {
+    /// Node.
+    pub node: String,
+    /// Operator.
+    pub op: String,
+    /// Kernel that ran.
+    pub kernel: String,
+    /// Median in microseconds.
+    pub median_us: f64,
+    /// Multiply-accumulates as if dense.
+    pub macs: u64,
+}
+
+/// Times `session` on one input for about `seconds`, but no fewer than ten runs and no more than 100,000.
+///
+/// # Errors
+/// If a run fails.
+pub fn time(
+    session: &mut dyn Session,
+    choice: &RuntimeChoice,
+    input: &Input,
+    seconds: f64,
+) -> Result<TimingReport, BenchError> {
+    let mut outputs: Vec<Buffer> = session.outputs().iter().map(|spec| Buffer::new(spec.kind)).collect();
+    let mut times = Vec::new();
+    let mut nodes: Vec<Vec<f64>> = Vec::new();
+    let mut total = 0.0;
+    let mut done = 0_usize;
+    while done < WARM_UP + 10 || (total < seconds * 1e9 && times.len() < 100_000) {
+        let mut views: Vec<_> = outputs.iter_mut().map(Buffer::tensor).collect();
+        let start = nanoseconds();
+        session.run(&[input.tensor()], &mut views)?;
+        #[expect(clippy::cast_precision_loss, reason = "a duration")]
+        let elapsed = nanoseconds().saturating_sub(start) as f64;
+        total += elapsed;
+        done += 1;
+        if done <= WARM_UP && total < seconds * 5e8 {
+            continue;
+        }
+        times.push(elapsed / 1e3);
+        if let Some(profile) = session.profile() {
+            nodes.resize(profile.nodes.len(), Vec::new());
+            #[expect(clippy::cast_precision_loss, reason = "a duration")]
+            nodes.iter_mut().zip(&profile.nodes).for_each(|(all, node)| all.push(node.nanoseconds as f64 / 1e3));
+        }
+    }
+    let names = session.profile().map(|profile| profile.nodes.clone()).unwrap_or_default();
+    let nodes = names
+        .into_iter()
+        .zip(&mut nodes)
+        .map(|(node, times)| NodeTime {
+            node: node.name,
+            op: node.op.into(),
+            kernel: node.kernel.into(),
+            median_us: median(times),
+            macs: node.macs,
+        })
+        .collect();
+    let median_us = median(&mut times);
+    let mut deviations: Vec<f64> = times.iter().map(|time| (time - median_us).abs()).collect();
+    let MemoryUse { weight_bytes, arena_bytes, scratch_bytes } = session.memory();
+    Ok(TimingReport {
+        choice: choice.clone(),
+        machine: Machine::detect(),
+        runs: times.len(),
+        median_us,
+        min_us: times.iter().copied().fold(f64::MAX, f64::min),
+        mad_us: median(&mut deviations),
+        weight_bytes,
+        arena_bytes,
+        scratch_bytes,
+        nodes,
+    })
+}
+
+/// An output of any element type.
+#[derive(Debug)]
+enum Buffer {
+    F32(Vec<f32>),
+    U8(Vec<u8>),
+    I32(Vec<i32>),
+}
+
+impl Buffer {
+    fn new(kind: embdl_core::tensor::ValueType) -> Self {
+        use embdl_core::tensor::DType;
+        match kind.dtype {
+            DType::F32 => Self::F32(vec![0.0; kind.shape.len()]),
+            DType::U8 | DType::I8 => Self::U8(vec![0; kind.shape.len()]),
+            DType::I32 => Self::I32(vec![0; kind.shape.len()]),
+        }
+    }
+
+    fn tensor(&mut self) -> embdl_core::tensor::TensorMut<'_> {
+        use embdl_core::tensor::TensorMut;
+        match self {
+            Self::F32(data) => TensorMut::F32(data),
+            Self::U8(data) => TensorMut::U8(data),
+            Self::I32(data) => TensorMut::I32(data),
+        }
+    }
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    if times.is_empty() {
+        return 0.0;
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn median_is_the_middle() {
+        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < 1e-12);
+        assert!(median(&mut []).abs() < 1e-12);
+    }
+}

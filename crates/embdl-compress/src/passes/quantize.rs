@@ -1,0 +1,195 @@
+//! Integers for activations and weights.
+
+use embdl_core::op::Op;
+use embdl_core::quant::{Quant, quantize_symmetric};
+use embdl_graph::{Form, Graph, Param, ValueId};
+
+use crate::calibrate::{Calibration, Observer};
+use crate::error::CompressError;
+use crate::glob;
+use crate::pass::{Pass, PassReport, report};
+
+/// Makes activations u8 with ranges from calibration.
+///
+/// Operators that pass levels on unchanged (pooling, reshape, ReLU on its own) give their output the parameters of
+/// their input. Outputs of the network stay accumulators.
+#[derive(Clone, Debug)]
+pub struct QuantizeActivations<'a> {
+    /// One observer for each value of the graph.
+    pub observers: &'a [Observer],
+    /// How ranges are chosen.
+    pub calibration: Calibration,
+    /// Scale and zero point of inputs that are known exactly, such as those of raw pixels.
+    pub inputs: &'a [(ValueId, Quant)],
+}
+
+impl Pass for QuantizeActivations<'_> {
+    fn name(&self) -> &'static str {
+        "quantize-activations"
+    }
+
+    fn run(&self, graph: &mut Graph) -> Result<PassReport, CompressError> {
+        let mut chosen: Vec<Option<Quant>> = vec![None; graph.values.len()];
+        let observed = |id: ValueId| {
+            let not_calibrated =
+                || CompressError::NotCalibrated { value: graph.values[id].name.clone() };
+            self.observers
+                .get(id)
+                .and_then(|seen| seen.quant(self.calibration))
+                .ok_or_else(not_calibrated)
+        };
+        for &input in &graph.inputs {
+            let known = self.inputs.iter().find(|(id, _)| *id == input).map(|(_, quant)| *quant);
+            chosen[input] = Some(known.map_or_else(|| observed(input), Ok)?);
+        }
+        for node in &graph.nodes {
+            chosen[node.output] = match &node.op {
+                Op::Pool(_)
+                | Op::GlobalAveragePool
+                | Op::Flatten
+                | Op::Reshape(_)
+                | Op::Activation(_) => chosen[node.inputs[0]],
+                Op::Conv2d(_) | Op::Dense(_) if graph.outputs.contains(&node.output) => None,
+                Op::Conv2d(_) | Op::Dense(_) | Op::Add(_) | Op::Concat(_) | Op::Quantize => {
+                    Some(observed(node.output)?)
+                }
+                Op::Lrn(_) | Op::Softmax | Op::Dequantize => None,
+            };
+        }
+        report(self.name(), graph, |graph| {
+            graph.values.iter_mut().zip(chosen).for_each(|(value, quant)| value.quant = quant);
+            Ok(())
+        })
+    }
+}
+
+/// Makes free weights integers with scales of least squared error.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantizeWeights {
+    /// Bits by pattern of the layer's name; the first match counts, layers without one are left.
+    pub bits: Vec<(String, u8)>,
+    /// One scale for each output channel instead of one for the tensor. The layer that writes the network's output
+    /// always has one, because its accumulators are compared with each other.
+    pub per_channel: bool,
+}
+
+impl Pass for QuantizeWeights {
+    fn name(&self) -> &'static str {
+        "quantize-weights"
+    }
+
+    fn run(&self, graph: &mut Graph) -> Result<PassReport, CompressError> {
+        for (_, bits) in &self.bits {
+            if !(2..=8).contains(bits) {
+                return Err(CompressError::Setting {
+                    setting: "bits",
+                    value: f64::from(*bits),
+                    range: "2 to 8",
+                });
+            }
+        }
+        let layers: Vec<(usize, u8, bool)> = graph
+            .nodes
+            .iter()
+            .filter_map(|node| {
+                let (_, bits) =
+                    self.bits.iter().find(|(pattern, _)| glob::matches(pattern, &node.name))?;
+                let per_channel = self.per_channel && !graph.outputs.contains(&node.output);
+                Some((node.weight?, *bits, per_channel))
+            })
+            .collect();
+        report(self.name(), graph, |graph| {
+            for (id, bits, per_channel) in layers {
+                let param = &mut graph.params[id];
+                if param.form == Form::Free {
+                    param.form = Form::Integer { bits, scales: scales(param, bits, per_channel) };
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn scales(param: &Param, bits: u8, per_channel: bool) -> Vec<f32> {
+    let values = param.effective();
+    let rows = if per_channel { param.shape.dim(0) } else { 1 };
+    values.chunks((values.len() / rows.max(1)).max(1)).map(|row| best_scale(row, bits)).collect()
+}
+
+/// The scale, of 48 between half and all of the largest weight, with the least squared error.
+fn best_scale(row: &[f32], bits: u8) -> f32 {
+    let limit = (1 << (bits - 1)) - 1;
+    let largest = row.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
+    if largest <= f32::MIN_POSITIVE * 256.0 {
+        return 1.0;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "48 steps, 7 bits")]
+    let candidates = (24..=48).map(|step| largest * (step as f32 / 48.0) / limit as f32);
+    let error = |scale: f32| -> f64 {
+        row.iter()
+            .map(|&w| {
+                let difference = f64::from(w)
+                    - f64::from(quantize_symmetric(w, scale, limit)) * f64::from(scale);
+                difference * difference
+            })
+            .sum()
+    };
+    candidates
+        .map(|scale| (error(scale), scale))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(1.0, |(_, scale)| scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use embdl_graph::zoo;
+
+    use super::*;
+
+    #[test]
+    fn pooling_passes_levels_on_and_logits_stay_accumulators() {
+        let mut graph = zoo::lenet5(1);
+        let mut seen = Observer::default();
+        seen.observe(&[-1.0, 0.0, 3.0]);
+        let observers = vec![seen; graph.values.len()];
+        let pixels = Quant { scale: 0.01, zero_point: 73 };
+        let pass = QuantizeActivations {
+            observers: &observers,
+            calibration: Calibration::MinMax,
+            inputs: &[(graph.inputs[0], pixels)],
+        };
+        pass.run(&mut graph).unwrap();
+        let quant =
+            |name: &str| graph.values.iter().find(|value| value.name == name).unwrap().quant;
+        assert_eq!(quant("image"), Some(pixels));
+        assert!(quant("conv1").is_some() && quant("conv1") == quant("pool1"));
+        assert_eq!(quant("fc2"), None);
+    }
+
+    #[test]
+    fn unobserved_values_are_an_error() {
+        let mut graph = zoo::lenet5(1);
+        let observers = vec![Observer::default(); graph.values.len()];
+        let pass = QuantizeActivations {
+            observers: &observers,
+            calibration: Calibration::Mse,
+            inputs: &[],
+        };
+        assert!(matches!(pass.run(&mut graph), Err(CompressError::NotCalibrated { .. })));
+    }
+
+    #[test]
+    fn per_channel_beats_per_tensor_beats_fewer_bits() {
+        let error = |bits, per_channel| {
+            let mut graph = zoo::lenet5(1);
+            // Rows of very different magnitude.
+            for (at, w) in graph.params[0].values_mut().iter_mut().enumerate() {
+                *w *= 1.0 + (at / 25) as f32;
+            }
+            let pass = QuantizeWeights { bits: vec![("*".into(), bits)], per_channel };
+            pass.run(&mut graph).unwrap().layers[0].error
+        };
+        assert!(error(8, true) < error(8, false));
+        assert!(error(8, false) < error(4, false));
+    }
+}
