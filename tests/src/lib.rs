@@ -1,1 +1,69 @@
-//! The conformance suite.
+//! The conformance suite: problems with inputs, expected results and tolerances that every runtime solves alike.
+//! Never a place for expectations that were taken from the code under test.
+//!
+//! Kernels are compared with plain loops over unpacked data, models with a plain double-precision interpreter. Integer
+//! results must be equal; float results may differ by the tolerance that each problem states.
+#![forbid(unsafe_code)]
+
+pub mod kernels;
+pub mod models;
+pub mod net;
+pub mod oracle;
+pub mod report;
+pub mod subject;
+
+/// Makes a test of each family of the suite for one runtime, at every instruction set level of this machine.
+///
+/// ```ignore
+/// embdl_tests::conformance! {
+///     runtime: rt_arm::runtime,       // fn() -> Result<CpuRuntime, RuntimeError>
+///     kernels: rt_arm::kernels,       // fn(Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError>
+///     required_on: "aarch64",         // there, "not detected" fails instead of skipping
+///     unsupported: [("lrn", "why")],  // must be refused as unsupported, not computed wrongly
+/// }
+/// ```
+#[macro_export]
+macro_rules! conformance {
+    (
+        runtime: $runtime:expr,
+        kernels: $kernels:expr,
+        required_on: $required_on:expr,
+        unsupported: [$(($problem:expr, $reason:expr)),* $(,)?] $(,)?
+    ) => {
+        fn subject() -> $crate::subject::Subject {
+            $crate::subject::Subject {
+                runtime: || {
+                    let runtime: ::embdl_core::exec::CpuRuntime = ($runtime)()?;
+                    Ok(::std::boxed::Box::new(runtime))
+                },
+                kernels: $kernels,
+                required_on: $required_on,
+                unsupported: &[$(($problem, $reason)),*],
+            }
+        }
+
+        $crate::conformance!(@kernels
+            gemm_f32 gemm_q8 sparse_f32 sparse_q8 codebook_q8 depthwise_f32 depthwise_q8 max_pool_f32 max_pool_u8
+        );
+        $crate::conformance!(@models
+            convolutions dense_layers pools element_wise layouts normalizations boundaries networks batches
+        );
+
+        #[test]
+        fn unsupported_problems_exist() {
+            subject().check_unsupported();
+        }
+    };
+    (@kernels $($family:ident)*) => {$(
+        #[test]
+        fn $family() {
+            subject().check_kernels($crate::kernels::$family);
+        }
+    )*};
+    (@models $($family:ident)*) => {$(
+        #[test]
+        fn $family() {
+            subject().check_models(&$crate::models::$family());
+        }
+    )*};
+}
