@@ -94,8 +94,9 @@ fn refused(change: impl FnOnce(&mut Model<'_>)) -> FormatError {
 
 #[test]
 fn broken_models_are_refused() {
-    let message = |change: fn(&mut Model<'_>)| refused(change).to_string();
-    let cases: [(fn(&mut Model<'_>), &str); 14] = [
+    type Change = fn(&mut Model<'_>);
+    let message = |change: Change| refused(change).to_string();
+    let cases: [(Change, &str); 14] = [
         (|m| m.inputs.clear(), "no inputs"),
         (|m| m.outputs.clear(), "no outputs"),
         (|m| m.nodes[0].output = 0, "written twice"),
@@ -107,7 +108,7 @@ fn broken_models_are_refused() {
         (|m| m.outputs[0] = 0, "is an input"),
         (|m| m.values[3].kind.shape = Shape::nhwc(1, 8, 8, 49), "value 3 is stated as"),
         (|m| m.values[3].kind.dtype = DType::I32, "value 3 is stated as"),
-        (|m| m.tensors[0].scales = Scales::PerTensor(1.0), "its weight is not"),
+        (|m| m.tensors[0].scales = Scales::PerTensor(1.0), "is neither float nor scaled"),
         (|m| m.name = "\u{1b}[2J".into(), "is not text"),
         (|m| m.tensors[1].symbols.bytes = &[0; 79], "tensor 1: a stream of 79 bytes ends"),
     ];

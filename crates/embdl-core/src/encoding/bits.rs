@@ -171,8 +171,9 @@ mod tests {
 
     #[test]
     fn fields_come_back_across_refills() {
-        let fields: Vec<(u32, u32)> =
-            (0..500_u32).map(|i| (i * 2_654_435_761 >> (31 - i % 32), 1 + i % 32)).collect();
+        let fields: Vec<(u32, u32)> = (0..500_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> (31 - i % 32), 1 + i % 32))
+            .collect();
         let mut writer = BitWriter::new();
         for &(value, bits) in &fields {
             writer.push(value, bits);

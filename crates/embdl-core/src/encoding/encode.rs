@@ -47,7 +47,9 @@ impl Default for EncodeOptions {
 }
 
 /// A form that values could take, and what it costs in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The default is dense raw, which every tensor can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
     /// Width of a gap where the form is sparse.
     pub gap_bits: Option<u8>,
@@ -99,10 +101,15 @@ pub fn smallest(
     options: EncodeOptions,
 ) -> Result<OwnedTensor, EncodingError> {
     let plan = Plan::new(shape, &scales, data)?;
-    let candidates = plan.candidates(&scales, options);
-    let best = candidates.iter().min_by_key(|candidate| candidate.total_bytes());
-    let best = best.expect("dense raw is always a candidate");
-    Ok(plan.build(shape, scales, best))
+    let mut candidates = plan.candidates(&scales, options).into_iter();
+    // Dense raw is always there, and first.
+    let mut best = candidates.next().unwrap_or_default();
+    for candidate in candidates {
+        if candidate.total_bytes() < best.total_bytes() {
+            best = candidate;
+        }
+    }
+    Ok(plan.build(shape, scales, &best))
 }
 
 /// All forms that the options allow, simplest first, with their sizes.

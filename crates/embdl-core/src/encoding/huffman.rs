@@ -330,7 +330,6 @@ impl Decoder {
             if reader.ready() < u32::from(MAX_CODE_LEN) {
                 reader.refill();
             }
-            #[expect(clippy::cast_possible_truncation, reason = "masked to 10 bits")]
             let entry = table[(reader.peek() & ((1 << TABLE_BITS) - 1)) as usize];
             let len = u32::from(entry & 15);
             if len == 0 || len > reader.ready() {

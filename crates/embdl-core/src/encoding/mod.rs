@@ -93,24 +93,24 @@ impl EncodedTensor<'_> {
             return self.decode_f32();
         }
         let integers = self.decode_i8()?;
-        let scaled = |value: &i8, scale: f32| f32::from(*value) * scale;
-        match &self.scales {
-            Scales::None => Err(EncodingError::ScaleCount { expected: 1, found: 0 }),
-            Scales::PerTensor(scale) => {
-                Ok(integers.iter().map(|value| scaled(value, *scale)).collect())
-            }
-            Scales::PerChannel(scales) => {
-                let channels = if self.shape.rank() > 0 { self.shape.dim(0) } else { 1 };
-                if scales.len() != channels {
-                    let (expected, found) = (channels, scales.len());
-                    return Err(EncodingError::ScaleCount { expected, found });
-                }
-                let row = (integers.len() / channels.max(1)).max(1);
-                let rows = integers.chunks(row).zip(scales);
-                Ok(rows
-                    .flat_map(|(row, &scale)| row.iter().map(move |value| scaled(value, scale)))
-                    .collect())
-            }
+        let channels = if self.shape.rank() > 0 { self.shape.dim(0) } else { 1 };
+        let scales = match &self.scales {
+            Scales::None => &[],
+            Scales::PerTensor(scale) => core::slice::from_ref(scale),
+            Scales::PerChannel(scales) => scales.as_slice(),
+        };
+        let expected = if matches!(self.scales, Scales::PerChannel(_)) { channels } else { 1 };
+        if scales.len() != expected {
+            return Err(EncodingError::ScaleCount { expected, found: scales.len() });
+        }
+        let row = (integers.len() / scales.len().max(1)).max(1);
+        let mut floats = Vec::with_capacity(integers.len());
+        for (row, &scale) in integers.chunks(row).zip(scales) {
+            floats.extend(row.iter().map(|&integer| f32::from(integer) * scale));
+        }
+        match floats.iter().position(|value| !value.is_finite()) {
+            Some(position) => Err(EncodingError::NotFinite { position }),
+            None => Ok(floats),
         }
     }
 

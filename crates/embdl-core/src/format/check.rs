@@ -84,8 +84,11 @@ impl Site<'_> {
             matches!(tensor.values, Values::F32 | Values::CodebookF32(_))
                 && tensor.scales == Scales::None
         };
-        if !self.weight.is_none_or(is_float) {
-            return Err(self.types("its input is float, its weight is not"));
+        // Integers with scales are floats in fewer bits.
+        let is_scaled =
+            |tensor: &EncodedTensor<'_>| is_narrow(tensor) && tensor.scales != Scales::None;
+        if !self.weight.is_none_or(|weight| is_float(weight) || is_scaled(weight)) {
+            return Err(self.types("its input is float, its weight is neither float nor scaled"));
         }
         if !self.bias.is_none_or(is_float) {
             return Err(self.types("its input is float, its bias is not"));
@@ -131,7 +134,7 @@ impl Site<'_> {
         let (Some(weight), Some(input)) = (self.weight, input.quant) else {
             return Err(self.types("it lacks a weight or its input a scale"));
         };
-        if !matches!(weight.values, Values::Int { bits: 1..=8 } | Values::CodebookI8(_)) {
+        if !is_narrow(weight) {
             return Err(self.types("its input is quantized, its weight is not of up to 8 bits"));
         }
         let is_plain = |bias: &EncodedTensor<'_>| {
@@ -161,8 +164,9 @@ impl Site<'_> {
         let [scale] = scales else {
             return Err(self.types("its accumulators would have a scale for each channel"));
         };
-        if self.op.activation() != Activation::None {
-            return Err(self.types("its result are accumulators, which take no activation"));
+        // Six is no level of accumulators; zero is.
+        if self.op.activation() == Activation::Relu6 {
+            return Err(self.types("its result are accumulators, which have no relu6"));
         }
         let scale = input.scale * scale;
         if !scale.is_finite() || scale <= 0.0 {
@@ -202,4 +206,9 @@ impl Site<'_> {
     const fn types(&self, problem: &'static str) -> FormatError {
         FormatError::Types { node: self.node, op: self.op.name(), problem }
     }
+}
+
+/// Whether the tensor has integers of up to 8 bits.
+const fn is_narrow(tensor: &EncodedTensor<'_>) -> bool {
+    matches!(tensor.values, Values::Int { bits: 1..=8 } | Values::CodebookI8(_))
 }

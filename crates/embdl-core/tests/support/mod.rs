@@ -1,5 +1,9 @@
 //! Models for tests of the file format: LeNet-5, and small random ones that use every operator and encoding.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "numbers are drawn from ranges that fit what they are cast to"
+)]
 
 use embdl_core::encoding::OwnedTensor;
 use embdl_core::encoding::encode::{self, Book, Candidate, EncodeOptions, WeightData};
@@ -325,7 +329,7 @@ fn random_layer(made: &mut Made, random: &mut Random, input: ValueId, activation
         }
         return;
     }
-    let to_i32 = activation == Activation::None && random.chance(30);
+    let to_i32 = activation != Activation::Relu6 && random.chance(30);
     let scales = if to_i32 || random.chance(50) {
         Scales::PerTensor(random.scale())
     } else {
@@ -359,6 +363,11 @@ fn random_floats(random: &mut Random, shape: Shape) -> OwnedTensor {
             EncodeOptions::default(),
         )
         .unwrap();
+    }
+    if random.chance(30) {
+        // Integers with a scale are floats in fewer bits.
+        let scales = Scales::PerTensor(random.scale());
+        return random_integers(random, shape, scales);
     }
     let entries = 1 + random.below(20);
     let mut book: Vec<f32> = (0..entries).map(|_| random.real()).collect();
