@@ -6,10 +6,11 @@
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 #![expect(clippy::cast_precision_loss, reason = "counts of operations are far below 2^52")]
 
+use core::hint::black_box;
+use core::time::Duration;
 use std::arch::asm;
-use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, Reference};
 use embdl_core::quant::{Quant, Requant};

@@ -40,6 +40,13 @@ impl Avx2 {
     }
 }
 
+impl From<Avx2> for Sse41 {
+    /// A CPU with AVX2 has SSE4.1.
+    fn from(_: Avx2) -> Self {
+        Self(())
+    }
+}
+
 impl Level {
     /// Levels of this CPU, best first.
     #[must_use]

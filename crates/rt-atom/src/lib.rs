@@ -6,10 +6,21 @@ mod kernels;
 
 use std::sync::Arc;
 
+use embdl_core::exec::CpuRuntime;
 use embdl_core::kernels::Kernels;
-use embdl_core::runtime::RuntimeError;
+use embdl_core::runtime::{Capabilities, RuntimeError};
 
 use detect::Level;
+
+/// The runtime "atom": every level of this CPU may be asked for at load; the default is what [`kernels`] takes.
+///
+/// # Errors
+/// As for [`kernels`].
+pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
+    let isa = Level::select(None)?.name();
+    let isas = Level::available().into_iter().map(Level::name).collect();
+    Ok(CpuRuntime::new("atom", Capabilities { isa, isas }, kernels))
+}
 
 /// The kernels of the level called `isa`, or of the one that the environment variable `EMBDL_ISA` names, or of the
 /// best level of this CPU.

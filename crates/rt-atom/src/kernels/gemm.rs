@@ -59,6 +59,13 @@ pub(super) enum Products {
     Quads,
 }
 
+/// [`Products::Widened`] as a generic argument.
+pub(super) const WIDENED: u8 = Products::Widened as u8;
+/// [`Products::Pairs`] as a generic argument.
+pub(super) const PAIRS: u8 = Products::Pairs as u8;
+/// [`Products::Quads`] as a generic argument.
+pub(super) const QUADS: u8 = Products::Quads as u8;
+
 impl Products {
     /// The cheapest way for weights of at most `max_abs`.
     pub(super) const fn for_weights(max_abs: u8) -> Self {

@@ -3,6 +3,8 @@
 #![cfg(all(target_arch = "x86_64", unix))]
 
 mod gemm;
+mod rows;
+mod window;
 
 use std::sync::Arc;
 

@@ -11,7 +11,10 @@ use core::arch::x86_64::*;
 
 use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
 
-use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, row_blocks, tail_bytes};
+use super::{
+    PAIRS, PanelF32, PanelQ8, Products, QUADS, WIDENED, panels_f32, panels_q8, row_blocks,
+    tail_bytes,
+};
 use crate::detect::Avx2;
 use crate::kernels::output::{self, Block};
 
@@ -172,10 +175,6 @@ fn gemm_qu8_qc8w_4x16c4__avx2(job: &GemmQ8<'_>, mut out: OutQ8<'_>) {
     }
 }
 
-const WIDENED: u8 = 0;
-const PAIRS: u8 = 1;
-const QUADS: u8 = 2;
-
 #[target_feature(enable = "avx2")]
 fn blocks_q8<const PRODUCTS: u8>(job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
     for (first, rows) in row_blocks(job.m, job.weights.k, MR_Q8) {
@@ -292,7 +291,7 @@ pub(crate) fn add_products<const PRODUCTS: u8>(sum: __m256i, x: __m256i, w: __m2
 /// Adds the products of two vectors, summed in 16 bits first: weights of at most 32.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_quads(sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
+pub(crate) fn add_quads(sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
     let quads =
         _mm256_add_epi16(_mm256_maddubs_epi16(x[0], w[0]), _mm256_maddubs_epi16(x[1], w[1]));
     _mm256_add_epi32(sum, _mm256_madd_epi16(quads, _mm256_set1_epi16(1)))

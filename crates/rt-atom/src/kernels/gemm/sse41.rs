@@ -15,7 +15,10 @@ use core::arch::x86_64::*;
 
 use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
 
-use super::{PanelF32, PanelQ8, Products, panels_f32, panels_q8, row_blocks, tail_bytes};
+use super::{
+    PAIRS, PanelF32, PanelQ8, Products, QUADS, WIDENED, panels_f32, panels_q8, row_blocks,
+    tail_bytes,
+};
 use crate::detect::Sse41;
 use crate::kernels::output::{self, Block};
 
@@ -185,10 +188,6 @@ fn gemm_qu8_qc8w_4x8c4__sse41(job: &GemmQ8<'_>, mut out: OutQ8<'_>) {
     }
 }
 
-const WIDENED: u8 = 0;
-const PAIRS: u8 = 1;
-const QUADS: u8 = 2;
-
 #[target_feature(enable = "sse4.1")]
 fn blocks_q8<const PRODUCTS: u8>(job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
     for (first, rows) in row_blocks(job.m, job.weights.k, MR) {
@@ -309,7 +308,7 @@ pub(crate) fn add_products<const PRODUCTS: u8>(sum: __m128i, x: __m128i, w: __m1
 /// Adds the products of two vectors, summed in 16 bits first: weights of at most 32.
 #[inline]
 #[target_feature(enable = "sse4.1")]
-fn add_quads(sum: __m128i, x: [__m128i; 2], w: [__m128i; 2]) -> __m128i {
+pub(crate) fn add_quads(sum: __m128i, x: [__m128i; 2], w: [__m128i; 2]) -> __m128i {
     let quads = _mm_add_epi16(_mm_maddubs_epi16(x[0], w[0]), _mm_maddubs_epi16(x[1], w[1]));
     _mm_add_epi32(sum, _mm_madd_epi16(quads, _mm_set1_epi16(1)))
 }
