@@ -91,8 +91,9 @@ pub(crate) struct Accelerator {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Memory {
-    pub(crate) kind: String,
+    pub(crate) kind: Option<String>,
     /// The sizes that the board is sold with.
+    #[serde(default)]
     pub(crate) sizes: Vec<Size>,
     pub(crate) bus_bits: Option<u32>,
     /// The peak of the interface, in 10^9 bytes a second.

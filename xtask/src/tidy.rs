@@ -54,6 +54,7 @@ pub(crate) fn check() -> Result<()> {
 fn findings(files: &[TextFile]) -> Vec<Finding> {
     let grammar = kernels::Grammar::read(files);
     let mut findings = Vec::new();
+    let mut runtimes = Vec::new();
     for file in files {
         findings.extend(paths::check(file));
         if file.path.ends_with(".rs") {
@@ -61,12 +62,14 @@ fn findings(files: &[TextFile]) -> Vec<Finding> {
             findings.extend(rust::check(&file.path, &source));
             if file.path.starts_with("crates/rt-") {
                 findings.extend(grammar.check(&file.path, &source));
+                runtimes.push(source);
             }
         }
         if file.path.starts_with("targets/") {
             findings.extend(data::check(file));
         }
     }
+    findings.extend(grammar.check_page(&runtimes));
     findings.extend(manifests::check(files));
     findings.extend(book::check(files));
     findings.sort();

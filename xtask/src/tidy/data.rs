@@ -67,7 +67,11 @@ fn board_findings(file: &TextFile, board: &Board) -> Vec<Finding> {
         "an accelerator without a name, units or a clock",
     );
     let memory = &board.memory;
-    expect(!memory.kind.is_empty() && !memory.sizes.is_empty(), "memory without kind or size");
+    expect(
+        memory.kind.is_some() || !memory.sizes.is_empty(),
+        "memory of which neither kind nor size is known",
+    );
+    expect(memory.sizes.iter().all(|size| size.0 > 0), "a memory of no bytes");
     expect(memory.bus_bits != Some(0), "a memory bus of no bits");
     expect(memory.bandwidth_gb_s.is_none_or(|rate| rate > 0.0), "a memory bandwidth of nothing");
     let watts = board.power.iter().flat_map(|power| {

@@ -10,7 +10,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("embdl-data", &["embdl-core"]),
     ("embdl-train", &["embdl-core", "embdl-graph", "embdl-data"]),
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
-    ("embdl-bench", &["embdl-core", "rt-atom", "rt-arm"]),
+    ("embdl-bench", &["embdl-core", "embdl-data", "rt-atom", "rt-arm"]),
     (
         "embdl-cli",
         &[
