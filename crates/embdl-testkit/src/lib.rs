@@ -1,9 +1,11 @@
-//! What tests share: guard pages and seeded data. Never a dependency of shipped code.
+//! What tests share: guard pages, seeded data, counted allocations. Never a dependency of shipped code.
 
+pub mod allocation;
 #[cfg(unix)]
 pub mod guard;
 pub mod random;
 
+pub use allocation::{CountingAllocator, count_allocations};
 #[cfg(unix)]
 pub use guard::Guarded;
 pub use random::Random;

@@ -1,0 +1,59 @@
+//! Counts what a thread allocates.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// The system's allocator, counting. A test that counts makes it its own:
+///
+/// ```
+/// #[global_allocator]
+/// static ALLOCATOR: embdl_testkit::CountingAllocator = embdl_testkit::CountingAllocator;
+///
+/// let (boxed, allocations) = embdl_testkit::count_allocations(|| Box::new(1));
+/// assert_eq!((*boxed, allocations), (1, 1));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CountingAllocator;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What `work` gives, and how often it allocated or reallocated on this thread. Zero unless [`CountingAllocator`] is the
+/// global allocator.
+pub fn count_allocations<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = ALLOCATIONS.get();
+    let result = work();
+    (result, ALLOCATIONS.get() - before)
+}
+
+fn count() {
+    // A thread that is ending has no counter anymore, and nobody who asks.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every method hands its arguments on to the system's allocator, which keeps the trait's promises.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_len: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(block, layout, new_len) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
