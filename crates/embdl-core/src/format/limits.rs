@@ -2,7 +2,7 @@
 
 /// Bounds on what reading a file accepts, so that loading it cannot take more memory than the device has to give.
 ///
-/// Independently of these, reading allocates at most 1 KiB for each byte of the file.
+/// Independently of these, reading allocates at most 512 bytes for each byte of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the file.

@@ -12,7 +12,7 @@ use super::layout::TensorLayout;
 use super::limits::{Limit, Limits};
 use super::opcode::{Head, read_shape};
 use super::tensor::{self, read_scale};
-use crate::model::{EncodedTensor, Model, Node, TensorId, Value, ValueId, Values};
+use crate::model::{EncodedTensor, Model, Node, TensorId, Value, ValueId};
 use crate::op::Op;
 use crate::quant::Quant;
 use crate::tensor::{DType, Shape, ValueType};
@@ -29,18 +29,25 @@ pub fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Model<'a>, FormatErr
     parse(bytes, limits).map(|parsed| parsed.model)
 }
 
-/// Decodes every tensor of a model, once, to see that it can be.
+/// Decodes every tensor of a model as the layers that use it will, to see that it can be.
 ///
 /// # Errors
 /// If one does not decode.
 pub fn verify(model: &Model<'_>) -> Result<(), FormatError> {
-    for (index, tensor) in model.tensors.iter().enumerate() {
-        let result = match tensor.values {
-            Values::F32 | Values::CodebookF32(_) => tensor.decode_f32().map(drop),
-            Values::Int { .. } => tensor.decode_i32().map(drop),
-            Values::CodebookI8(_) => tensor.decode_i8().map(drop),
-        };
-        result.map_err(|source| FormatError::Tensor { tensor: index, source })?;
+    for node in &model.nodes {
+        let is_float = model.values[node.inputs[0]].kind.dtype == DType::F32;
+        if let Some(id) = node.weight {
+            let weight = &model.tensors[id];
+            let result =
+                if is_float { weight.dequantize().map(drop) } else { weight.decode_i8().map(drop) };
+            result.map_err(|source| FormatError::Tensor { tensor: id, source })?;
+        }
+        if let Some(id) = node.bias {
+            let bias = &model.tensors[id];
+            let result =
+                if is_float { bias.decode_f32().map(drop) } else { bias.decode_i32().map(drop) };
+            result.map_err(|source| FormatError::Tensor { tensor: id, source })?;
+        }
     }
     Ok(())
 }
