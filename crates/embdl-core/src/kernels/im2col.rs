@@ -24,40 +24,48 @@ pub fn im2col<T: Copy>(
     let row_len = kh * kw * depth;
     assert!(input.len() == height * width * all_channels, "{} inputs", input.len());
     assert!(channels.end <= all_channels, "channels {channels:?} of {all_channels}");
+    let rows = &mut rows[..pixels.len() * row_len];
     let contiguous = depth == all_channels && geometry.dilation[1] == 1;
-    for (pixel, row) in pixels.clone().zip(rows[..pixels.len() * row_len].chunks_exact_mut(row_len))
-    {
+    for (index, pixel) in pixels.enumerate() {
         let [oy, ox] = [pixel / geometry.output[1], pixel % geometry.output[1]];
-        let (tap_rows, tap_columns) = (geometry.valid_taps(0, oy), geometry.valid_taps(1, ox));
-        for ky in 0..kh {
-            let line = &mut row[ky * kw * depth..][..kw * depth];
-            if !tap_rows.contains(&ky) || tap_columns.is_empty() {
-                line.fill(pad);
-                continue;
-            }
-            let y = geometry.input_position(0, oy, ky);
-            line[..tap_columns.start * depth].fill(pad);
-            line[tap_columns.end * depth..].fill(pad);
-            let first = y * width + geometry.input_position(1, ox, tap_columns.start);
-            let inside = &mut line[tap_columns.start * depth..tap_columns.end * depth];
+        let inside = geometry.is_inside(0, oy) && geometry.is_inside(1, ox);
+        let (tap_rows, tap_columns) = if inside {
+            (0..kh, 0..kw)
+        } else {
+            rows[index * row_len..][..row_len].fill(pad);
+            (geometry.valid_taps(0, oy), geometry.valid_taps(1, ox))
+        };
+        for ky in tap_rows {
+            let line = geometry.input_position(0, oy, ky) * width;
+            let first = line + geometry.input_position(1, ox, tap_columns.start);
+            let at = index * row_len + (ky * kw + tap_columns.start) * depth;
             if contiguous {
-                let source = &input[first * depth..][..inside.len()];
-                if source.len() < 16 {
-                    // A call to memcpy costs more than a few elements.
-                    for (slot, &x) in inside.iter_mut().zip(source) {
-                        *slot = x;
-                    }
-                } else {
-                    inside.copy_from_slice(source);
-                }
+                let len = tap_columns.len() * depth;
+                // Without pads, what is copied too much is written over by the lines that follow.
+                copy(&input[first * depth..], &mut rows[at..], len, !inside);
             } else {
-                for (tap, slots) in inside.chunks_exact_mut(depth).enumerate() {
-                    let at = (first + tap * geometry.dilation[1]) * all_channels + channels.start;
-                    slots.copy_from_slice(&input[at..][..depth]);
+                for tap in 0..tap_columns.len() {
+                    let from = (first + tap * geometry.dilation[1]) * all_channels + channels.start;
+                    let to = &mut rows[at + tap * depth..][..depth];
+                    to.copy_from_slice(&input[from..][..depth]);
                 }
             }
         }
     }
+}
+
+/// Copies `len` elements; up to eight by one move of eight where what follows may be written over, because a call to
+/// memcpy costs more than a few elements.
+#[inline]
+fn copy<T: Copy>(from: &[T], to: &mut [T], len: usize, exactly: bool) {
+    if len <= 8
+        && !exactly
+        && let (Some(from), Some(to)) = (from.first_chunk::<8>(), to.first_chunk_mut::<8>())
+    {
+        *to = *from;
+        return;
+    }
+    to[..len].copy_from_slice(&from[..len]);
 }
 
 #[cfg(test)]

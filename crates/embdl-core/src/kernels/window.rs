@@ -75,6 +75,14 @@ impl WindowGeometry {
         if first < end { first..end } else { 0..0 }
     }
 
+    /// Whether all taps along `axis` lie inside the input for result position `at`.
+    #[must_use]
+    pub const fn is_inside(&self, axis: usize, at: usize) -> bool {
+        let first = at * self.stride[axis];
+        let last = first + self.dilation[axis] * (self.kernel[axis] - 1);
+        first >= self.pad_before[axis] && last < self.pad_before[axis] + self.input[axis]
+    }
+
     /// Number of taps along `axis` that lie inside the input or its pads; fewer than the kernel has only where a
     /// window of ceil mode hangs over the end.
     #[must_use]
@@ -130,6 +138,11 @@ mod tests {
                     .collect();
                 let found: alloc::vec::Vec<usize> = geometry.valid_taps(0, at).collect();
                 assert_eq!(found, touching, "{geometry:?} at {at}");
+                assert_eq!(
+                    geometry.is_inside(0, at),
+                    found.len() == kernel,
+                    "{geometry:?} at {at}"
+                );
                 let in_pads =
                     (0..kernel).filter(|tap| at * stride + tap * dilation < padded).count();
                 assert_eq!(geometry.padded_taps(0, at), in_pads, "{geometry:?} at {at}");
