@@ -2,23 +2,13 @@
 
 mod support;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 
 use embdl_core::encoding::EncodingError;
 use embdl_core::format::{FormatError, HEADER_LEN, Limit, Limits, read, verify, write, write_with};
 use embdl_core::format::{VERSION, WriteOptions};
-use support::{Random, lenet5, random_model};
-
-/// Puts the right length and checksum in, so that the parser sees the rest.
-fn seal(file: &mut [u8]) {
-    let len = u32::try_from(file.len()).unwrap();
-    file[8..12].copy_from_slice(&len.to_le_bytes());
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&file[..12]);
-    hasher.update(&file[HEADER_LEN..]);
-    let checksum = hasher.finalize();
-    file[12..16].copy_from_slice(&checksum.to_le_bytes());
-}
+use support::{Random, lenet5, random_model, seal};
 
 /// Reads, and where that succeeds, decodes and writes again: an accepted file is the only form of its model.
 fn exercise(file: &[u8], limits: &Limits) -> bool {
@@ -62,10 +52,10 @@ fn mutate(count: u64, seed: u64) -> u64 {
             let at = HEADER_LEN + random.below(reach.max(1)).min(body.saturating_sub(1));
             match random.below(7) {
                 0 | 1 if body > 0 => file[at] ^= 1 << random.below(8),
-                2 if body > 0 => file[at] = random.below(256) as u8,
+                2 if body > 0 => file[at] = random.byte(),
                 3 if body > 0 => file[at] = [0, 1, 0x7f, 0x80, 0xff][random.below(5)],
                 4 if body > 1 => drop(file.remove(at)),
-                5 => file.insert(at, random.below(256) as u8),
+                5 => file.insert(at, random.byte()),
                 _ if body > 1 && random.chance(20) => {
                     file.truncate(HEADER_LEN + random.below(body));
                 }
@@ -132,7 +122,7 @@ fn random_bytes_are_refused() {
         file[..4].copy_from_slice(b"EMBD");
         file[4] = 1;
         for byte in &mut file[HEADER_LEN..] {
-            *byte = if random.chance(50) { random.below(8) } else { random.below(256) } as u8;
+            *byte = if random.chance(50) { random.byte() % 8 } else { random.byte() };
         }
         seal(&mut file);
         exercise(&file, &Limits::tiny());

@@ -7,6 +7,7 @@
 
 use embdl_core::encoding::OwnedTensor;
 use embdl_core::encoding::encode::{self, Book, Candidate, EncodeOptions, WeightData};
+use embdl_core::format::HEADER_LEN;
 use embdl_core::model::{Model, Node, Scales, Value, ValueId};
 use embdl_core::op::{Activation, Concat, Conv2d, Dense, Lrn, Op, Pool, PoolKind, Reshape, Window};
 use embdl_core::quant::Quant;
@@ -30,6 +31,10 @@ impl Random {
         (self.word() % bound as u64) as usize
     }
 
+    pub fn byte(&mut self) -> u8 {
+        self.word() as u8
+    }
+
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -45,6 +50,17 @@ impl Random {
     pub fn quant(&mut self) -> Quant {
         Quant { scale: self.scale(), zero_point: self.below(256) as u8 }
     }
+}
+
+/// Puts the right length and checksum in, so that the parser sees the rest.
+pub fn seal(file: &mut [u8]) {
+    let len = u32::try_from(file.len()).unwrap();
+    file[8..12].copy_from_slice(&len.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&file[..12]);
+    hasher.update(&file[HEADER_LEN..]);
+    let checksum = hasher.finalize();
+    file[12..16].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// A model that owns its tensors.
