@@ -1,0 +1,226 @@
+//! A naive float evaluator of graphs, and what the tests share.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod random;
+
+use embdl_core::op::{Conv2d, Lrn, Op, Pool, PoolKind};
+use embdl_core::tensor::Shape;
+use embdl_graph::Graph;
+
+/// Absolute and relative error allowed between two float implementations of a small network.
+pub const TOLERANCE: f32 = 1e-4;
+
+/// Numbers between -1 and 1 that follow from `seed`.
+pub fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            ((state >> 40) as f32 / (1 << 23) as f32) - 1.0
+        })
+        .collect()
+}
+
+pub fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        let limit = TOLERANCE * expected.abs().max(1.0);
+        assert!(error <= limit, "{what}: element {at} is {found}, expected {expected}");
+    }
+}
+
+/// `[n, c, h, w]` to `[n, h, w, c]`, or back with the dimensions given accordingly.
+pub fn to_nhwc(values: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = values.len() / channels;
+    (0..values.len()).map(|at| values[at % channels * pixels + at / channels]).collect()
+}
+
+pub fn to_nchw(values: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = values.len() / channels;
+    (0..values.len()).map(|at| values[at % pixels * channels + at / pixels]).collect()
+}
+
+/// Elements of a value of the graph in ONNX's order.
+pub fn in_onnx_order(values: &[f32], shape: Shape) -> Vec<f32> {
+    if shape.rank() == 4 { to_nchw(values, shape.dim(3)) } else { values.to_vec() }
+}
+
+pub fn in_graph_order(values: &[f32], shape: Shape) -> Vec<f32> {
+    if shape.rank() == 4 { to_nhwc(values, shape.dim(3)) } else { values.to_vec() }
+}
+
+/// Outputs of the graph for NHWC inputs.
+pub fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let mut values: Vec<Vec<f32>> = vec![Vec::new(); graph.values.len()];
+    for (&id, input) in graph.inputs.iter().zip(inputs) {
+        values[id].clone_from(input);
+    }
+    for node in &graph.nodes {
+        let input = &values[node.inputs[0]];
+        let shape = graph.values[node.inputs[0]].shape;
+        let out_shape = graph.values[node.output].shape;
+        let weight = node.weight.map(|id| graph.params[id].effective());
+        let bias = node.bias.map(|id| graph.params[id].effective());
+        let mut out = match &node.op {
+            Op::Conv2d(conv) => {
+                let weight = weight.expect("a convolution has a weight");
+                convolve(conv, input, shape, &weight, out_shape)
+            }
+            Op::Dense(_) => {
+                let weight = weight.expect("a dense layer has a weight");
+                let rows = weight.chunks_exact(input.len());
+                rows.map(|row| row.iter().zip(input).map(|(w, x)| w * x).sum()).collect()
+            }
+            Op::Pool(pool) => pool_map(pool, input, shape, out_shape),
+            Op::GlobalAveragePool => {
+                let channels = shape.dim(3);
+                let pixels = input.len() / channels;
+                (0..channels)
+                    .map(|c| input.iter().skip(c).step_by(channels).sum::<f32>() / pixels as f32)
+                    .collect()
+            }
+            Op::Add(_) => {
+                input.iter().zip(&values[node.inputs[1]]).map(|(lhs, rhs)| lhs + rhs).collect()
+            }
+            Op::Concat(concat) => {
+                let axis = concat.axis as usize;
+                let outer: usize = shape.iter().take(axis).product();
+                (0..outer)
+                    .flat_map(|at| {
+                        node.inputs.iter().flat_map(move |&id| {
+                            let row = graph.values[id].shape.len() / outer;
+                            (id, at * row, row).into_row()
+                        })
+                    })
+                    .map(|(id, at)| values[id][at])
+                    .collect()
+            }
+            Op::Lrn(lrn) => normalize(lrn, input, shape.dim(3)),
+            Op::Softmax => {
+                let last = shape.dim(shape.rank() - 1);
+                input.chunks_exact(last).flat_map(softmax).collect()
+            }
+            Op::Flatten | Op::Reshape(_) | Op::Activation(_) => input.clone(),
+            Op::Quantize | Op::Dequantize => panic!("float graphs only"),
+        };
+        if let Some(bias) = bias {
+            out.iter_mut().zip(bias.iter().cycle()).for_each(|(out, bias)| *out += bias);
+        }
+        out.iter_mut().for_each(|out| *out = node.op.activation().apply(*out));
+        assert_eq!(out.len(), out_shape.len(), "{}", node.name);
+        values[node.output] = out;
+    }
+    graph.outputs.iter().map(|&id| values[id].clone()).collect()
+}
+
+trait IntoRow {
+    fn into_row(self) -> impl Iterator<Item = (usize, usize)>;
+}
+
+impl IntoRow for (usize, usize, usize) {
+    fn into_row(self) -> impl Iterator<Item = (usize, usize)> {
+        let (id, start, len) = self;
+        (start..start + len).map(move |at| (id, at))
+    }
+}
+
+/// Calls `each` with the input row, input column and tap of each tap of an output element that is not on a pad.
+fn taps(
+    window: &embdl_core::op::Window,
+    shape: Shape,
+    [oy, ox]: [usize; 2],
+    mut each: impl FnMut(usize, usize, usize),
+) {
+    let [kh, kw] = window.kernel.map(|v| v as usize);
+    for tap in 0..kh * kw {
+        let place = |axis: usize, out: usize, tap: usize| {
+            (out * window.stride[axis] as usize + tap * window.dilation[axis] as usize)
+                .checked_sub(window.pads[axis] as usize)
+                .filter(|&at| at < shape.dim(axis + 1))
+        };
+        if let (Some(y), Some(x)) = (place(0, oy, tap / kw), place(1, ox, tap % kw)) {
+            each(y, x, tap);
+        }
+    }
+}
+
+fn convolve(conv: &Conv2d, input: &[f32], shape: Shape, weight: &[f32], out: Shape) -> Vec<f32> {
+    let [_, oh, ow, co] = [0, 1, 2, 3].map(|axis| out.dim(axis));
+    let (channels, groups) = (shape.dim(3), conv.groups as usize);
+    let ci = channels / groups;
+    let per_filter = weight.len() / co;
+    let mut values = Vec::new();
+    for at in 0..oh * ow * co {
+        let (pixel, o) = (at / co, at % co);
+        let first = o / (co / groups) * ci;
+        let mut sum = 0.0;
+        taps(&conv.window, shape, [pixel / ow, pixel % ow], |y, x, tap| {
+            for i in 0..ci {
+                let w = weight[o * per_filter + tap * ci + i];
+                sum += w * input[(y * shape.dim(2) + x) * channels + first + i];
+            }
+        });
+        values.push(sum);
+    }
+    values
+}
+
+fn pool_map(pool: &Pool, input: &[f32], shape: Shape, out: Shape) -> Vec<f32> {
+    let [_, oh, ow, channels] = [0, 1, 2, 3].map(|axis| out.dim(axis));
+    let mut values = Vec::new();
+    for at in 0..oh * ow * channels {
+        let (pixel, c) = (at / channels, at % channels);
+        let [oy, ox] = [pixel / ow, pixel % ow];
+        let (mut largest, mut sum, mut count) = (f32::NEG_INFINITY, 0.0, 0_usize);
+        taps(&pool.window, shape, [oy, ox], |y, x, _| {
+            let value = input[(y * shape.dim(2) + x) * channels + c];
+            largest = largest.max(value);
+            sum += value;
+            count += 1;
+        });
+        values.push(match pool.kind {
+            PoolKind::Max => largest,
+            PoolKind::Average { include_pads: false } => sum / count as f32,
+            PoolKind::Average { include_pads: true } => {
+                // Taps beyond the trailing pad hang over in ceil mode and never count.
+                let inside = |axis: usize, out: usize| {
+                    let padded = shape.dim(axis + 1)
+                        + (pool.window.pads[axis] + pool.window.pads[axis + 2]) as usize;
+                    (0..pool.window.kernel[axis] as usize)
+                        .filter(|tap| {
+                            let [stride, dilation] =
+                                [pool.window.stride, pool.window.dilation].map(|of| of[axis]);
+                            let at = out * stride as usize + tap * dilation as usize;
+                            at < padded
+                        })
+                        .count()
+                };
+                sum / (inside(0, oy) * inside(1, ox)) as f32
+            }
+        });
+    }
+    values
+}
+
+fn normalize(lrn: &Lrn, input: &[f32], channels: usize) -> Vec<f32> {
+    let size = lrn.size as usize;
+    let (before, after) = ((size - 1) / 2, size / 2);
+    (0..input.len())
+        .map(|at| {
+            let (start, c) = (at - at % channels, at % channels);
+            let range = start + c.saturating_sub(before)..=start + (c + after).min(channels - 1);
+            let squares: f32 = input[range].iter().map(|x| x * x).sum();
+            input[at] / (lrn.bias + lrn.alpha / lrn.size as f32 * squares).powf(lrn.beta)
+        })
+        .collect()
+}
+
+fn softmax(row: &[f32]) -> Vec<f32> {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = row.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
