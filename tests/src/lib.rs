@@ -12,6 +12,12 @@ pub mod oracle;
 pub mod report;
 pub mod subject;
 
+/// One of several choices, by the seed of a case.
+fn pick<T: Clone>(choices: &[T], seed: u64) -> T {
+    let at = usize::try_from(seed).expect("seeds are small") % choices.len();
+    choices[at].clone()
+}
+
 /// Makes a test of each family of the suite for one runtime, at every instruction set level of this machine.
 ///
 /// ```ignore

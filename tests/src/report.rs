@@ -1,6 +1,6 @@
 //! Collects what failed, so that one run shows all of it.
 
-use std::fmt::{self, Debug};
+use core::fmt::{self, Debug};
 
 /// Failures of one family of problems.
 #[derive(Debug, Default)]

@@ -8,13 +8,16 @@ use embdl_core::runtime::{Runtime, RuntimeError};
 use crate::models::{self, Problem};
 use crate::report::Report;
 
+/// Gives the kernels of an instruction set level.
+pub type SelectKernels = fn(Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError>;
+
 /// A runtime under test.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
     /// Gives the runtime, or why it cannot be used here.
     pub runtime: fn() -> Result<Box<dyn Runtime>, RuntimeError>,
     /// Gives its kernels at a level.
-    pub kernels: fn(Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError>,
+    pub kernels: SelectKernels,
     /// The architecture on which it must be there; "any" for all.
     pub required_on: &'static str,
     /// Problems that it refuses, each with the reason.

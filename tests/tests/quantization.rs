@@ -28,7 +28,7 @@ fn levels_are_those_of_real_arithmetic() {
             Reference::runtime().load(&model, &LoadOptions::default()).expect("loads");
         let len = session.inputs()[0].kind.shape.len();
         let levels: Vec<f64> = Random::new(4).bytes(len).into_iter().map(f64::from).collect();
-        let results = run(&mut *session, std::slice::from_ref(&levels)).expect("runs");
+        let results = run(&mut *session, core::slice::from_ref(&levels)).expect("runs");
         let mut values: Vec<Vec<f64>> = vec![Vec::new(); model.values.len()];
         values[model.inputs[0]] = levels;
         for (node, result) in model.nodes.iter().zip(&results) {

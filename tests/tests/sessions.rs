@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use embdl_core::kernels::Reference;
 use embdl_core::model::Model;
@@ -151,7 +151,7 @@ fn a_batch_gives_what_single_runs_give() {
                 DType::F32 => random.floats(kind.shape.len()).into_iter().map(f64::from).collect(),
                 _ => random.bytes(kind.shape.len()).into_iter().map(f64::from).collect(),
             };
-            let together = run(&mut *many, std::slice::from_ref(&input)).expect("runs");
+            let together = run(&mut *many, core::slice::from_ref(&input)).expect("runs");
             for (sample, input) in input.chunks(input.len() / samples).enumerate() {
                 let alone = run(&mut *single, &[input.to_vec()]).expect("runs");
                 for (alone, together) in alone.iter().zip(&together) {

@@ -283,9 +283,9 @@ mod tests {
     fn requant_matches_exact_arithmetic() {
         let ratios = [0.000_731, 0.012, 0.000_02];
         let requant = Requant::new(&ratios, Quant { scale: 0.1, zero_point: 3 }, (0, 255)).unwrap();
-        for channel in 0..3 {
+        for (channel, ratio) in ratios.iter().enumerate() {
             for accumulator in (-300_000..300_000).step_by(997) {
-                let exact = f64::from(accumulator) * ratios[channel] + 3.0;
+                let exact = f64::from(accumulator) * ratio + 3.0;
                 let expected = libm::floor(exact + 0.5).clamp(0.0, 255.0);
                 let got = f64::from(requant.apply(accumulator, channel));
                 assert!((got - expected).abs() <= 1.0, "{accumulator} {channel}: {got} {expected}");

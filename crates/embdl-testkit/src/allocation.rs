@@ -1,7 +1,8 @@
 //! Counts what a thread allocates.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
+use std::alloc::System;
 
 /// The system's allocator, counting. A test that counts makes it its own:
 ///

@@ -4,6 +4,7 @@ use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, Kernels, WindowGeometry};
 use embdl_testkit::{Guarded, Random};
 
 use super::{CLAMPS, POISON_F32, check_q8, clamp_f64, dot_tolerance, requants};
+use crate::pick;
 use crate::report::Report;
 
 pub(super) const CHANNELS: [usize; 13] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33, 64];
@@ -78,7 +79,7 @@ pub fn depthwise_f32(kernels: &dyn Kernels, report: &mut Report) {
         let input = Guarded::new(&random.floats(geometry.input_len()));
         let weights = Guarded::new(&random.floats(taps * channels));
         let bias = Guarded::new(&random.floats(channels));
-        let clamp = CLAMPS[seed as usize % 3];
+        let clamp = pick(&CLAMPS, seed);
         let mut want: Vec<f64> =
             (0..geometry.output_len()).map(|at| f64::from(bias[at % channels])).collect();
         let mut allowed: Vec<f64> = want.iter().map(|bias| bias.abs()).collect();
@@ -111,7 +112,7 @@ pub fn depthwise_q8(kernels: &dyn Kernels, report: &mut Report) {
         let weights = Guarded::new(&if extreme { vec![-128; weights.len()] } else { weights });
         let bias: Vec<i32> = (0..channels).map(|_| random.integer(-30_000, 30_000)).collect();
         let bias = Guarded::new(&bias);
-        let zero_point = [0, 128, 255, 31][seed as usize % 4];
+        let zero_point = pick(&[0, 128, 255, 31], seed);
         let mut want: Vec<i64> =
             (0..geometry.output_len()).map(|at| i64::from(bias[at % channels])).collect();
         visit(&geometry, |at, c, tap, element| {
@@ -120,7 +121,7 @@ pub fn depthwise_q8(kernels: &dyn Kernels, report: &mut Report) {
         });
         let pixels = geometry.output[0] * geometry.output[1];
         let every = requants(&mut random, channels);
-        let some = [every[seed as usize % every.len()].clone()];
+        let some = [pick(&every, seed)];
         let case = format!("seed {seed}: zero point {zero_point}, {geometry:?}");
         check_q8(report, &case, &want, [pixels, channels, channels], &some, |out| {
             let job =

@@ -4,6 +4,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, PackedF32, PackedQ8};
 use embdl_testkit::{Guarded, Random};
 
 use super::{CLAMPS, POISON_F32, check_q8, clamp_f64, dot_tolerance, requants};
+use crate::pick;
 use crate::report::Report;
 
 /// Sizes around every tile of rows and steps that kernels have.
@@ -52,7 +53,7 @@ pub fn gemm_f32(kernels: &dyn Kernels, report: &mut Report) {
         if seed % 7 == 0 && m > 1 && k > 0 {
             lhs[stride + k / 2] = [f32::NAN, f32::INFINITY][usize::from(seed % 2 == 0)];
         }
-        let clamp = CLAMPS[seed as usize % 3];
+        let clamp = pick(&CLAMPS, seed);
         let case = format!("seed {seed}: {m}x{n}x{k}, gaps {gaps:?}, clamp {clamp:?}");
         run_f32(kernels, report, &case, ([m, n, k], gaps), (&lhs, &weights, &bias), clamp);
     }
@@ -94,17 +95,17 @@ pub fn gemm_q8(kernels: &dyn Kernels, report: &mut Report) {
     for (seed, ([m, n, k], gaps)) in (1_u64..).zip(cases(tile.nr)) {
         let mut random = Random::new(seed);
         // 64 is the largest magnitude that `pmaddubsw` adds without saturation.
-        let limit = [127, 64, 7, 65, 1][seed as usize % 5];
+        let limit = pick(&[127, 64, 7, 65, 1], seed);
         let weights = random.weights(n * k, limit);
         let lhs = random.bytes(lhs_len(m, k, k + gaps[0]));
-        let zero_point = [0, 128, 255, 3][seed as usize % 4];
+        let zero_point = pick(&[0, 128, 255, 3], seed);
         let bias: Vec<i32> = (0..n).map(|_| random.integer(-70_000, 70_000)).collect();
         let bias = if seed % 6 == 0 { Vec::new() } else { bias };
         let case = format!(
             "seed {seed}: {m}x{n}x{k}, gaps {gaps:?}, |w| <= {limit}, zero point {zero_point}"
         );
         let every = requants(&mut random, n);
-        let some = [every[seed as usize % every.len()].clone()];
+        let some = [pick(&every, seed)];
         run_q8(
             kernels,
             report,
@@ -121,7 +122,8 @@ pub fn gemm_q8(kernels: &dyn Kernels, report: &mut Report) {
 fn extremes(kernels: &dyn Kernels, report: &mut Report) {
     let nr = kernels.tile_q8().nr;
     let mut random = Random::new(77);
-    let patterns: [(&str, fn(usize) -> i8); 7] = [
+    type Pattern = fn(usize) -> i8;
+    let patterns: [(&str, Pattern); 7] = [
         ("127", |_| 127),
         ("-127", |_| -127),
         ("-128", |_| -128),

@@ -4,6 +4,7 @@ use embdl_core::kernels::{CodebookQ8, Kernels, RowsF32, RowsQ8, SparseF32, Spars
 use embdl_testkit::{Guarded, Random};
 
 use super::{CLAMPS, POISON_F32, check_q8, clamp_f64, dot_tolerance, requants};
+use crate::pick;
 use crate::report::Report;
 
 const ROWS: [usize; 8] = [0, 1, 2, 3, 4, 5, 8, 9];
@@ -33,12 +34,7 @@ const SIZES: [[usize; 2]; 18] = [
 fn cases() -> impl Iterator<Item = (u64, usize, [usize; 2], i32)> {
     let sizes = ROWS.into_iter().flat_map(|m| SIZES.map(|size| (m, size)));
     (1_u64..).zip(sizes).map(|(seed, (m, size))| {
-        (
-            seed,
-            if size[1] > 1000 { m.min(2) } else { m },
-            size,
-            [8, 0, 100, 40, 2][seed as usize % 5],
-        )
+        (seed, if size[1] > 1000 { m.min(2) } else { m }, size, pick(&[8, 0, 100, 40, 2], seed))
     })
 }
 
@@ -47,17 +43,20 @@ fn positions(random: &mut Random, len: usize, percent: i32) -> Vec<usize> {
 }
 
 /// Sparse float rows. Tolerance: `dot_tolerance` of the exact product.
+///
+/// # Panics
+/// If the suite itself is wrong.
 pub fn sparse_f32(kernels: &dyn Kernels, report: &mut Report) {
     for (seed, m, [n, k], percent) in cases() {
         let mut random = Random::new(seed);
-        let codebook = random.floats([1, 16, 256][seed as usize % 3]);
+        let codebook = random.floats(pick(&[1, 16, 256], seed));
         let last = i32::try_from(codebook.len()).expect("at most 256") - 1;
         let entries: Vec<(usize, u8)> = positions(&mut random, n * k, percent)
             .into_iter()
             .map(|at| (at, u8::try_from(random.integer(0, last)).expect("a code")))
             .collect();
         let bias = random.floats(n);
-        let clamp = CLAMPS[seed as usize % 3];
+        let clamp = pick(&CLAMPS, seed);
         let weights = SparseF32::new(n, k, entries.iter().copied(), &codebook, &bias);
         let lhs = Guarded::new(&random.floats(m * k));
         let mut want: Vec<f64> =
@@ -85,6 +84,9 @@ pub fn sparse_f32(kernels: &dyn Kernels, report: &mut Report) {
 }
 
 /// Sparse integer rows; equal.
+///
+/// # Panics
+/// If the suite itself is wrong.
 pub fn sparse_q8(kernels: &dyn Kernels, report: &mut Report) {
     for (seed, m, [n, k], percent) in cases() {
         let mut random = Random::new(seed);
@@ -92,7 +94,7 @@ pub fn sparse_q8(kernels: &dyn Kernels, report: &mut Report) {
             .into_iter()
             .map(|at| (at, i8::try_from(random.integer(-128, 127)).expect("i8")))
             .collect();
-        let zero_point = [0, 128, 255][seed as usize % 3];
+        let zero_point = pick(&[0, 128, 255], seed);
         let bias: Vec<i32> = (0..n).map(|_| random.integer(-9999, 9999)).collect();
         let weights = SparseQ8::new(n, k, entries.iter().copied(), &bias, zero_point);
         let lhs = Guarded::new(&random.bytes(m * k));
@@ -106,7 +108,7 @@ pub fn sparse_q8(kernels: &dyn Kernels, report: &mut Report) {
         }
         let case = format!("seed {seed}: {m}x{n}x{k}, {percent} % dense, zero point {zero_point}");
         let every = requants(&mut random, n);
-        let some = [every[seed as usize % every.len()].clone()];
+        let some = [pick(&every, seed)];
         check_q8(report, &case, &want, [m, n, n], &some, |out| {
             kernels.sparse_q8(&RowsQ8 { m, lhs: &lhs, weights: &weights }, out);
         });
@@ -114,12 +116,15 @@ pub fn sparse_q8(kernels: &dyn Kernels, report: &mut Report) {
 }
 
 /// Rows of 4-bit indices; equal. Codebooks include the ends of the range.
+///
+/// # Panics
+/// If the suite itself is wrong.
 pub fn codebook_q8(kernels: &dyn Kernels, report: &mut Report) {
     for (seed, m, [n, k], _) in cases() {
         // More products of u8 and i8 than these may leave i32, and no model has them.
         let k = k.min(embdl_core::format::MAX_INTEGER_TAPS);
         let mut random = Random::new(seed);
-        let entries = [16, 1, 2, 9][seed as usize % 4];
+        let entries = pick(&[16, 1, 2, 9], seed);
         let mut codebook = random.weights(entries, 127);
         if seed % 3 == 0 {
             codebook[0] = -128;
@@ -128,7 +133,7 @@ pub fn codebook_q8(kernels: &dyn Kernels, report: &mut Report) {
         let last = i32::try_from(entries).expect("at most 16") - 1;
         let codes: Vec<u8> =
             (0..n * k).map(|_| u8::try_from(random.integer(0, last)).expect("a code")).collect();
-        let zero_point = [0, 128, 255][seed as usize % 3];
+        let zero_point = pick(&[0, 128, 255], seed);
         let bias: Vec<i32> = (0..n).map(|_| random.integer(-9999, 9999)).collect();
         let weights = CodebookQ8::new(&codes, &codebook, &bias, zero_point, n, k);
         let lhs: Vec<u8> = if seed % 4 == 1 { vec![255; m * k] } else { random.bytes(m * k) };
@@ -145,7 +150,7 @@ pub fn codebook_q8(kernels: &dyn Kernels, report: &mut Report) {
         }
         let case = format!("seed {seed}: {m}x{n}x{k}, {entries} values, zero point {zero_point}");
         let every = requants(&mut random, n);
-        let some = [every[seed as usize % every.len()].clone()];
+        let some = [pick(&every, seed)];
         check_q8(report, &case, &want, [m, n, n], &some, |out| {
             kernels.codebook_q8(&RowsQ8 { m, lhs: &lhs, weights: &weights }, out);
         });

@@ -10,6 +10,7 @@ use embdl_testkit::Random;
 
 use super::Problem;
 use crate::net::{Elements, Net, Store, bias, codebook, floats, integers};
+use crate::pick;
 
 /// Convolutions: strides, uneven pads, dilations, groups, depthwise, pixels, whole samples.
 #[must_use]
@@ -124,7 +125,8 @@ impl Layer {
     fn on_floats(&self, weight: OwnedTensor) -> Net {
         let mut random = Random::new(self.seed + 1);
         let n = self.weight.dim(0);
-        let bias = (self.seed % 3 != 0).then(|| floats(Shape::vector(n), &random.floats(n)));
+        let bias =
+            (!self.seed.is_multiple_of(3)).then(|| floats(Shape::vector(n), &random.floats(n)));
         let mut net = Net::new();
         let input = net.input(self.input, Elements::F32);
         let output = net.layer(self.op.clone(), input, weight, bias, Elements::F32);
@@ -203,19 +205,19 @@ impl Layer {
     fn on_levels(&self, weight: OwnedTensor, limit: i8, accumulators: bool) -> Net {
         let mut random = Random::new(self.seed + 2);
         let n = self.weight.dim(0);
-        let from = Quant { scale: 0.017, zero_point: [0, 128, 255, 77][self.seed as usize % 4] };
+        let from = Quant { scale: 0.017, zero_point: pick(&[0, 128, 255, 77], self.seed) };
         #[expect(clippy::cast_precision_loss, reason = "a rough spread is enough")]
         let spread = ((self.weight.len() / n) as f32).sqrt() * f32::from(limit) * 0.7;
         let to = Quant {
             scale: from.scale * 0.003 * spread,
-            zero_point: [0, 131, 20][self.seed as usize % 3],
+            zero_point: pick(&[0, 131, 20], self.seed),
         };
         let values: Vec<i32> = (0..n).map(|_| random.integer(-4000, 4000)).collect();
         let elements =
             if accumulators { Elements::I32(from.scale * 0.0031) } else { Elements::U8(to) };
         let mut net = Net::new();
         let input = net.input(self.input, Elements::U8(from));
-        let bias = (self.seed % 5 != 0).then(|| bias(&values));
+        let bias = (!self.seed.is_multiple_of(5)).then(|| bias(&values));
         let output = net.layer(self.op.clone(), input, weight, bias, elements);
         net.output(output);
         net

@@ -41,6 +41,7 @@ mod tests {
         let job = RowsQ8 { m: 2, lhs: &[2, 3, 255, 0, 1, 2], weights: &weights };
         let mut out = [0; 4];
         codebook_q8(&job, OutQ8::I32(&mut out));
-        assert_eq!(out, [5 - 6 + 1270 + 10, -3 - 6 + 20, -5 + 5 + 10, 3 + 20]);
+        // 1·5 - 2·3 + 254·5, -1·3 - 2·3; -1·5 - 0·3 + 1·5, 1·3 - 0·3; and the bias.
+        assert_eq!(out, [1279, 11, 10, 23]);
     }
 }
