@@ -1,0 +1,93 @@
+//! The only place that reads CPU features. Each level is a token whose existence proves that its instructions run here.
+
+use std::arch::is_aarch64_feature_detected;
+
+use embdl_core::runtime::RuntimeError;
+
+/// Environment variable that names a level to use instead of the best one.
+const OVERRIDE: &str = "EMBDL_ISA";
+
+/// Proof that NEON runs here. Made only in this file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neon(());
+
+/// Proof that NEON and the dot product instructions (`FEAT_DotProd`) run here. Made only in this file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dotprod(());
+
+/// An instruction set level that runs here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Level {
+    /// Armv8.0-A: Cortex-A53, A57, A72.
+    Neon(Neon),
+    /// Armv8.2-A with `FEAT_DotProd`: Cortex-A55, A76 and later.
+    Dotprod(Dotprod),
+}
+
+impl Level {
+    /// The name that options and reports use.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Neon(_) => "neon",
+            Self::Dotprod(_) => "dotprod",
+        }
+    }
+}
+
+/// The levels that run here, best first.
+pub(crate) fn available() -> Vec<Level> {
+    let mut levels = Vec::new();
+    if is_aarch64_feature_detected!("neon") {
+        if is_aarch64_feature_detected!("dotprod") {
+            levels.push(Level::Dotprod(Dotprod(())));
+        }
+        levels.push(Level::Neon(Neon(())));
+    }
+    levels
+}
+
+/// The level `asked` for; without one, the level that the environment names; without that, the best one.
+pub(crate) fn select(asked: Option<&str>) -> Result<Level, RuntimeError> {
+    let from_environment = match asked {
+        Some(_) => None,
+        None => std::env::var_os(OVERRIDE).filter(|value| !value.is_empty()),
+    };
+    let from_environment = from_environment.as_ref().map(|value| value.to_string_lossy());
+    choose(asked.or(from_environment.as_deref()), &available())
+}
+
+fn choose(asked: Option<&str>, available: &[Level]) -> Result<Level, RuntimeError> {
+    let Some(&best) = available.first() else {
+        return Err(RuntimeError::NotDetected { runtime: "arm", needed: "NEON" });
+    };
+    let Some(asked) = asked else { return Ok(best) };
+    available.iter().copied().find(|level| level.name() == asked).ok_or_else(|| {
+        RuntimeError::IsaUnavailable {
+            asked: asked.into(),
+            available: available.iter().map(|level| level.name()).collect(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn best_level_is_the_default() {
+        let levels = [Level::Dotprod(Dotprod(())), Level::Neon(Neon(()))];
+        assert_eq!(choose(None, &levels).unwrap().name(), "dotprod");
+        assert_eq!(choose(Some("neon"), &levels).unwrap().name(), "neon");
+    }
+
+    #[test]
+    fn absent_levels_are_refused_by_name() {
+        let levels = [Level::Neon(Neon(()))];
+        for asked in ["dotprod", "avx2", "NEON", ""] {
+            let expected =
+                RuntimeError::IsaUnavailable { asked: asked.into(), available: vec!["neon"] };
+            assert_eq!(choose(Some(asked), &levels).unwrap_err(), expected);
+        }
+        assert!(matches!(choose(None, &[]), Err(RuntimeError::NotDetected { .. })));
+    }
+}

@@ -1,0 +1,118 @@
+//! Which vector code each job of a level runs on. The only calls from ordinary code into `#[target_feature]` functions.
+
+use embdl_core::kernels::{
+    CodebookQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, RowsF32,
+    RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+};
+
+use crate::detect::Level;
+
+mod codebook;
+mod depthwise;
+mod gemm;
+mod output;
+mod pool;
+mod sparse;
+mod window;
+
+/// The kernels of one level; holding one proves that the level runs here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArmKernels {
+    level: Level,
+}
+
+impl ArmKernels {
+    pub(crate) fn new(level: Level) -> Self {
+        Self { level }
+    }
+}
+
+impl Kernels for ArmKernels {
+    fn isa(&self) -> &'static str {
+        self.level.name()
+    }
+
+    fn tile_f32(&self) -> Tile {
+        gemm::neon::TILE_F32
+    }
+
+    fn tile_q8(&self) -> Tile {
+        match self.level {
+            Level::Neon(_) => gemm::neon::TILE_Q8,
+            Level::Dotprod(_) => gemm::dotprod::TILE_Q8,
+        }
+    }
+
+    fn kernel_name(&self, kind: KernelKind) -> &'static str {
+        match (kind, self.level) {
+            (KernelKind::GemmF32, _) => "gemm_f32_f32_8x8__neon",
+            (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_2x8c16__neon",
+            (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
+            (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
+            (KernelKind::SparseQ8, _) => "gemm_qu8_bsrw_4x1__neon",
+            (KernelKind::CodebookQ8, Level::Neon(_)) => "gemm_qu8_cb4w_1x4c32__neon",
+            (KernelKind::CodebookQ8, Level::Dotprod(_)) => "gemm_qu8_cb4w_1x4c32__dotprod",
+            (KernelKind::DepthwiseF32, _) => "depthwise_f32_f32_4x8__neon",
+            (KernelKind::DepthwiseQ8, _) => "depthwise_qu8_qc8w_4x8__neon",
+            (KernelKind::MaxPoolF32, _) => "maxpool_f32_f32_1x16__neon",
+            (KernelKind::MaxPoolU8, _) => "maxpool_qu8_qu8_1x64__neon",
+        }
+    }
+
+    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
+        density < sparse::density_threshold(self.level, quantized)
+    }
+
+    fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { gemm::neon::gemm_f32(job, out) }
+    }
+
+    fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
+        match self.level {
+            // SAFETY: the token exists only where NEON was detected.
+            Level::Neon(_) => unsafe { gemm::neon::gemm_q8(job, out) },
+            // SAFETY: the token exists only where NEON and dotprod were detected.
+            Level::Dotprod(_) => unsafe { gemm::dotprod::gemm_q8(job, out) },
+        }
+    }
+
+    fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { sparse::sparse_f32(job, out) }
+    }
+
+    fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { sparse::sparse_q8(job, out) }
+    }
+
+    fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
+        match self.level {
+            // SAFETY: the token exists only where NEON was detected.
+            Level::Neon(_) => unsafe { codebook::neon::codebook_q8(job, out) },
+            // SAFETY: the token exists only where NEON and dotprod were detected.
+            Level::Dotprod(_) => unsafe { codebook::dotprod::codebook_q8(job, out) },
+        }
+    }
+
+    fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { depthwise::depthwise_f32(job, out) }
+    }
+
+    fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { depthwise::depthwise_q8(job, out) }
+    }
+
+    fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { pool::max_pool_f32(geometry, input, out) }
+    }
+
+    fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { pool::max_pool_u8(geometry, input, out) }
+    }
+}

@@ -1,0 +1,155 @@
+//! Depthwise convolution of one sample. Contract and reference: `embdl_core::kernels::depthwise`.
+//!
+//! ```text
+//! for each four results in a row (at the borders: each result), each eight channels:
+//!     sums[4][8] = bias
+//!     for each tap: w[8] = weights[tap]; for each result: sums[result] += x[result][8] * w
+//! ```
+//! Four results share the loads of the weights. Floats: 8 accumulators + 2 weights + 1 input, 18 instructions for 32
+//! products. Levels: `x - zero_point` in 16 bits (`usubl`), `smlal` and `smlal2` into 8 accumulators, 18 for 32 too.
+//! The last channels of a pixel are done again with those before them to fill a vector.
+
+use core::arch::aarch64::*;
+
+use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, OutQ8, WindowGeometry, depthwise};
+
+use super::output::{self, Sink};
+use super::window::{Taps, for_each_group};
+
+/// Results in a row that are computed together.
+const TOGETHER: usize = 4;
+
+/// Depthwise convolution, float.
+///
+/// # Panics
+/// If a slice does not fit the geometry.
+#[target_feature(enable = "neon")]
+pub(super) fn depthwise_f32(job: &DepthwiseF32<'_>, out: &mut [f32]) {
+    let channels = job.geometry.input[2];
+    if channels < 4 {
+        return depthwise::depthwise_f32(job, out);
+    }
+    check(&job.geometry, job.input.len(), job.weights.len(), job.bias.len(), out.len());
+    for_each_group(&job.geometry, TOGETHER, |result, results, taps| {
+        let mut base = 0;
+        while base < channels {
+            let wide = base + 8 <= channels;
+            base = base.min(channels - 4);
+            match (results == TOGETHER, wide) {
+                (true, true) => block_f32::<TOGETHER, 2>(job, taps, result, base, out),
+                (true, false) => block_f32::<TOGETHER, 1>(job, taps, result, base, out),
+                (false, true) => block_f32::<1, 2>(job, taps, result, base, out),
+                (false, false) => block_f32::<1, 1>(job, taps, result, base, out),
+            }
+            base += if wide { 8 } else { 4 };
+        }
+    });
+}
+
+/// Depthwise convolution, integer; pads have the zero point and so add nothing.
+///
+/// # Panics
+/// If a slice does not fit the geometry.
+#[target_feature(enable = "neon")]
+pub(super) fn depthwise_q8(job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
+    let channels = job.geometry.input[2];
+    if channels < 8 {
+        return depthwise::depthwise_q8(job, out);
+    }
+    let mut sink = Sink::new(out);
+    check(&job.geometry, job.input.len(), job.weights.len(), job.bias.len(), sink.len());
+    for_each_group(&job.geometry, TOGETHER, |result, results, taps| {
+        let mut base = 0;
+        while base < channels {
+            base = base.min(channels - 8);
+            if results == TOGETHER {
+                block_q8::<TOGETHER>(job, taps, result, base, &mut sink);
+            } else {
+                block_q8::<1>(job, taps, result, base, &mut sink);
+            }
+            base += 8;
+        }
+    });
+}
+
+/// `RESULTS` results of `V` vectors of channels from `base` on.
+#[target_feature(enable = "neon")]
+#[inline]
+fn block_f32<const RESULTS: usize, const V: usize>(
+    job: &DepthwiseF32<'_>,
+    taps: &Taps,
+    result: usize,
+    base: usize,
+    out: &mut [f32],
+) {
+    let channels = job.geometry.input[2];
+    assert!(base + 4 * V <= channels, "a block beyond the channels");
+    let mut bias = [vdupq_n_f32(0.0); V];
+    for (v, bias) in bias.iter_mut().enumerate() {
+        *bias = output::load_f32(&job.bias[base + 4 * v..]);
+    }
+    let mut sums = [bias; RESULTS];
+    taps.for_each(|pixel, tap| {
+        for v in 0..V {
+            // SAFETY: there are `channels` weights a tap, and the block is in them.
+            let w = unsafe { vld1q_f32(job.weights.as_ptr().add(tap * channels + base + 4 * v)) };
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let at = (pixel + r * taps.stride) * channels + base + 4 * v;
+                // SAFETY: taps of all RESULTS results lead to pixels of the input, and the block is in their channels.
+                let x = unsafe { vld1q_f32(job.input.as_ptr().add(at)) };
+                sums[v] = vfmaq_f32(sums[v], x, w);
+            }
+        }
+    });
+    let (low, high) = (vdupq_n_f32(job.clamp.0), vdupq_n_f32(job.clamp.1));
+    for (r, sums) in sums.iter().enumerate() {
+        let out = &mut out[(result + r) * channels + base..][..4 * V];
+        for (out, &sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+            output::store_f32(out, vminq_f32(vmaxq_f32(sum, low), high));
+        }
+    }
+}
+
+/// `RESULTS` results of eight channels from `base` on.
+#[target_feature(enable = "neon")]
+#[inline]
+fn block_q8<const RESULTS: usize>(
+    job: &DepthwiseQ8<'_>,
+    taps: &Taps,
+    result: usize,
+    base: usize,
+    sink: &mut Sink<'_>,
+) {
+    let channels = job.geometry.input[2];
+    assert!(base + 8 <= channels, "a block beyond the channels");
+    let zero_point = vdup_n_u8(job.zero_point);
+    let bias = [output::load_i32(&job.bias[base..]), output::load_i32(&job.bias[base + 4..])];
+    let mut sums = [bias; RESULTS];
+    taps.for_each(|pixel, tap| {
+        // SAFETY: there are `channels` weights a tap, and the block is in them.
+        let w = unsafe { vld1_s8(job.weights.as_ptr().add(tap * channels + base)) };
+        let w = vmovl_s8(w);
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let at = (pixel + r * taps.stride) * channels + base;
+            // SAFETY: taps of all RESULTS results lead to pixels of the input, and the block is in their channels.
+            let x = unsafe { vld1_u8(job.input.as_ptr().add(at)) };
+            // The difference modulo 2^16 is the signed difference: it is in -255 ..= 255.
+            let x = vreinterpretq_s16_u16(vsubl_u8(x, zero_point));
+            sums[0] = vmlal_s16(sums[0], vget_low_s16(x), vget_low_s16(w));
+            sums[1] = vmlal_high_s16(sums[1], x, w);
+        }
+    });
+    let multipliers = sink.multipliers::<2>(base);
+    for (r, sums) in sums.iter().enumerate() {
+        sink.store((result + r) * channels + base, 8, sums, &multipliers);
+    }
+}
+
+fn check(geometry: &WindowGeometry, input: usize, weights: usize, bias: usize, out: usize) {
+    let channels = geometry.input[2];
+    let taps = geometry.kernel[0] * geometry.kernel[1];
+    assert!(input == geometry.input_len(), "{input} inputs do not fit {geometry:?}");
+    assert!(weights == taps * channels, "{weights} weights do not fit {geometry:?}");
+    assert!(bias == channels, "{bias} biases for {channels} channels");
+    assert!(out >= geometry.output_len(), "{out} results do not fit {geometry:?}");
+}

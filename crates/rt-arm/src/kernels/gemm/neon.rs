@@ -1,0 +1,415 @@
+//! GEMM on Armv8.0-A NEON.
+//!
+//! **f32, 8 rows x 8 channels.** For four steps of k: 8 loads of the rows, and for each of the two panels one load of
+//! 4x4 weights and 32 `fmla` by lane. 16 accumulators + 8 rows + 4 weights = 28 of the 32 registers; 64 `fmla` for 10
+//! loads. 8 accumulators between two uses of one hide the latency of `fmla` on Cortex-A57.
+//!
+//! **u8 x i8, 2 rows x 8 channels.** Levels are flipped to i8 (`x - 128`, one `eor`) and `128 * sum(weights)` comes back
+//! with the bias. For 16 steps of k and one channel: `smull`, `smlal2`, and `sadalp`, which adds pairs of 16-bit sums to
+//! four 32-bit ones: 16 products in three instructions. A 16-bit lane holds `32767 / (128 * max_abs)` products: two for
+//! |w| <= 127, four for |w| <= 63, eight for |w| <= 31; with -128 only one, as (-128)² * 2 overflows. Narrow weights
+//! therefore save `sadalp`s. 16 accumulators + 2 rows + 4 weights + products. The four 32-bit lanes of a channel are
+//! added at the end by three `addp` for four channels.
+
+use core::arch::aarch64::*;
+
+use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
+
+use super::super::output::{self, Sink};
+use super::{PANEL, check, group, load_tail};
+
+/// Layout of float weights.
+pub(in super::super) const TILE_F32: Tile = Tile { nr: PANEL, kr: 1 };
+/// Layout of integer weights.
+pub(in super::super) const TILE_Q8: Tile = Tile { nr: PANEL, kr: 16 };
+
+/// f32 GEMM.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile.
+#[target_feature(enable = "neon")]
+pub(in super::super) fn gemm_f32(job: &GemmF32<'_>, out: &mut [f32]) {
+    let weights = job.weights;
+    assert!(weights.tile == TILE_F32, "weights are packed as {:?}", weights.tile);
+    check(
+        job.m,
+        weights.k,
+        weights.n,
+        (job.lhs.len(), job.lhs_stride),
+        (out.len(), job.out_stride),
+    );
+    let mut column = 0;
+    while column < weights.n {
+        let panels = (weights.n - column).div_ceil(PANEL);
+        column += PANEL
+            * match (job.m, panels) {
+                (1, 4..) => vector_f32::<4>(job, column, out),
+                (_, 2..) => columns_f32::<2>(job, column, out),
+                _ => columns_f32::<1>(job, column, out),
+            };
+    }
+}
+
+/// All rows of `NP` panels. Gives the number of panels done.
+#[target_feature(enable = "neon")]
+fn columns_f32<const NP: usize>(job: &GemmF32<'_>, column: usize, out: &mut [f32]) -> usize {
+    let mut row = 0;
+    while row < job.m {
+        row += match job.m - row {
+            8.. => rows_f32::<8, NP>(job, row, column, out),
+            4..8 => rows_f32::<4, NP>(job, row, column, out),
+            2..4 => rows_f32::<2, NP>(job, row, column, out),
+            _ => rows_f32::<1, NP>(job, row, column, out),
+        };
+    }
+    NP
+}
+
+/// One tile with its epilogue. Gives the number of rows done.
+#[target_feature(enable = "neon")]
+fn rows_f32<const MR: usize, const NP: usize>(
+    job: &GemmF32<'_>,
+    row: usize,
+    column: usize,
+    out: &mut [f32],
+) -> usize {
+    let k = job.weights.k;
+    let bias = bias_f32::<NP>(job, column);
+    let panels = &job.weights.data[column * k..][..NP * PANEL * k];
+    let sums =
+        tile_f32::<MR, NP>(&job.lhs[row * job.lhs_stride..], job.lhs_stride, k, panels, bias);
+    for (i, sums) in sums.iter().enumerate() {
+        store_row_f32(job, row + i, column, sums, out);
+    }
+    MR
+}
+
+/// `bias + lhs · panels`. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels` NP times `[k, 4]`.
+#[target_feature(enable = "neon")]
+#[inline]
+fn tile_f32<const MR: usize, const NP: usize>(
+    lhs: &[f32],
+    stride: usize,
+    k: usize,
+    panels: &[f32],
+    bias: [float32x4_t; NP],
+) -> [[float32x4_t; NP]; MR] {
+    assert!(lhs.len() >= (MR - 1) * stride + k, "fewer than {MR} rows of {k}");
+    assert!(panels.len() == NP * PANEL * k, "not {NP} panels of {k}");
+    let (lhs, panels) = (lhs.as_ptr(), panels.as_ptr());
+    let mut sums = [bias; MR];
+    let mut p = 0;
+    while p + 4 <= k {
+        let mut x = [vdupq_n_f32(0.0); MR];
+        for (i, x) in x.iter_mut().enumerate() {
+            // SAFETY: i < MR and p + 4 <= k, so the four floats are in row i.
+            *x = unsafe { vld1q_f32(lhs.add(i * stride + p)) };
+        }
+        for j in 0..NP {
+            // SAFETY: j < NP and p + 4 <= k, so the sixteen floats are in panel j.
+            let w = unsafe { vld1q_f32_x4(panels.add((j * k + p) * PANEL)) };
+            for i in 0..MR {
+                sums[i][j] = vfmaq_laneq_f32::<0>(sums[i][j], w.0, x[i]);
+            }
+            for i in 0..MR {
+                sums[i][j] = vfmaq_laneq_f32::<1>(sums[i][j], w.1, x[i]);
+            }
+            for i in 0..MR {
+                sums[i][j] = vfmaq_laneq_f32::<2>(sums[i][j], w.2, x[i]);
+            }
+            for i in 0..MR {
+                sums[i][j] = vfmaq_laneq_f32::<3>(sums[i][j], w.3, x[i]);
+            }
+        }
+        p += 4;
+    }
+    while p < k {
+        let mut w = bias;
+        for (j, w) in w.iter_mut().enumerate() {
+            // SAFETY: j < NP and p < k, so the four floats are in panel j.
+            *w = unsafe { vld1q_f32(panels.add((j * k + p) * PANEL)) };
+        }
+        for (i, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: i < MR and p < k, so the float is in row i.
+            let x = unsafe { vld1q_dup_f32(lhs.add(i * stride + p)) };
+            for (sum, &w) in sums.iter_mut().zip(&w) {
+                *sum = vfmaq_f32(*sum, w, x);
+            }
+        }
+        p += 1;
+    }
+    sums
+}
+
+/// The only row of a job times `NP` panels, even and odd steps of k summed apart to halve the chain of dependent
+/// `fmla`. Gives the number of panels done.
+#[target_feature(enable = "neon")]
+fn vector_f32<const NP: usize>(job: &GemmF32<'_>, column: usize, out: &mut [f32]) -> usize {
+    let k = job.weights.k;
+    let bias = bias_f32::<NP>(job, column);
+    let panels = &job.weights.data[column * k..][..NP * PANEL * k];
+    let lhs = &job.lhs[..k];
+    let mut even = bias;
+    let mut odd = [vdupq_n_f32(0.0); NP];
+    let mut p = 0;
+    while p + 4 <= k {
+        // SAFETY: p + 4 <= k, and `lhs` has k floats.
+        let x = unsafe { vld1q_f32(lhs.as_ptr().add(p)) };
+        for j in 0..NP {
+            // SAFETY: j < NP and p + 4 <= k, so the sixteen floats are in panel j.
+            let w = unsafe { vld1q_f32_x4(panels.as_ptr().add((j * k + p) * PANEL)) };
+            even[j] = vfmaq_laneq_f32::<0>(even[j], w.0, x);
+            odd[j] = vfmaq_laneq_f32::<1>(odd[j], w.1, x);
+            even[j] = vfmaq_laneq_f32::<2>(even[j], w.2, x);
+            odd[j] = vfmaq_laneq_f32::<3>(odd[j], w.3, x);
+        }
+        p += 4;
+    }
+    let mut sums = even;
+    for (sum, odd) in sums.iter_mut().zip(odd) {
+        *sum = vaddq_f32(*sum, odd);
+    }
+    let rest = p;
+    for (p, &x) in lhs.iter().enumerate().skip(rest) {
+        for (j, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: j < NP and p < k, so the four floats are in panel j.
+            let w = unsafe { vld1q_f32(panels.as_ptr().add((j * k + p) * PANEL)) };
+            *sum = vfmaq_n_f32(*sum, w, x);
+        }
+    }
+    store_row_f32(job, 0, column, &sums, out);
+    NP
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn bias_f32<const NP: usize>(job: &GemmF32<'_>, column: usize) -> [float32x4_t; NP] {
+    let mut bias = [vdupq_n_f32(0.0); NP];
+    for (panel, bias) in job.weights.bias[column..].chunks_exact(PANEL).zip(&mut bias) {
+        *bias = output::load_f32(panel);
+    }
+    bias
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn store_row_f32<const NP: usize>(
+    job: &GemmF32<'_>,
+    row: usize,
+    column: usize,
+    sums: &[float32x4_t; NP],
+    out: &mut [f32],
+) {
+    let (low, high) = (vdupq_n_f32(job.clamp.0), vdupq_n_f32(job.clamp.1));
+    let channels = group(column, NP, job.weights.n);
+    let out = &mut out[row * job.out_stride..][channels];
+    for (panel, &sum) in sums.iter().enumerate() {
+        let width = (out.len() - panel * PANEL).min(PANEL);
+        let levels = vminq_f32(vmaxq_f32(sum, low), high);
+        output::store_f32(&mut out[panel * PANEL..][..width], levels);
+    }
+}
+
+/// Integer GEMM.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile.
+#[target_feature(enable = "neon")]
+pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
+    let weights = job.weights;
+    assert!(weights.tile == TILE_Q8, "weights are packed as {:?}", weights.tile);
+    let mut sink = Sink::new(out);
+    let lens = ((job.lhs.len(), job.lhs_stride), (sink.len(), job.out_stride));
+    check(job.m, weights.k, weights.n, lens.0, lens.1);
+    match weights.max_abs {
+        0..=31 => panels_q8::<4, true>(job, &mut sink),
+        32..=63 => panels_q8::<2, true>(job, &mut sink),
+        64..=127 => panels_q8::<1, true>(job, &mut sink),
+        128.. => panels_q8::<1, false>(job, &mut sink),
+    }
+}
+
+/// All panels. `STEPS` times 16 steps of k share 16-bit sums, of two products a step if `PAIRED`.
+#[target_feature(enable = "neon")]
+fn panels_q8<const STEPS: usize, const PAIRED: bool>(job: &GemmQ8<'_>, sink: &mut Sink<'_>) {
+    let n = job.weights.n;
+    let mut column = 0;
+    while column < n {
+        let panels = (n - column).div_ceil(PANEL);
+        column += PANEL
+            * match (job.m, panels) {
+                (1, 4..) => columns_q8::<STEPS, PAIRED, 4>(job, column, sink),
+                (_, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
+                _ => columns_q8::<STEPS, PAIRED, 1>(job, column, sink),
+            };
+    }
+}
+
+/// All rows of `NP` panels. Gives the number of panels done.
+#[target_feature(enable = "neon")]
+fn columns_q8<const STEPS: usize, const PAIRED: bool, const NP: usize>(
+    job: &GemmQ8<'_>,
+    column: usize,
+    sink: &mut Sink<'_>,
+) -> usize {
+    let weights = job.weights;
+    let padded = weights.k.next_multiple_of(16);
+    let panels = &weights.data[column * padded..][..NP * PANEL * padded];
+    let lanes = group(column, NP, weights.n).len();
+    let mut bias = [vdupq_n_s32(0); NP];
+    for (j, bias) in bias.iter_mut().enumerate() {
+        let sums = output::load_i32(&weights.row_sums[column + j * PANEL..]);
+        *bias = output::load_i32(&weights.bias[column + j * PANEL..]);
+        *bias = vaddq_s32(*bias, vshlq_n_s32::<7>(sums));
+    }
+    let multipliers = sink.multipliers::<NP>(column);
+    // Whole vectors may be read from all rows but the last ones: the weights beyond k are zero.
+    let whole = rows_with(job.lhs.len(), job.lhs_stride, padded, job.m);
+    let mut row = 0;
+    while NP <= 2 && row + 2 <= job.m {
+        let lhs = &job.lhs[row * job.lhs_stride..];
+        let sums = if row + 2 <= whole {
+            tile_q8::<STEPS, PAIRED, 2, NP, false>(lhs, job.lhs_stride, weights.k, panels)
+        } else {
+            tile_q8::<STEPS, PAIRED, 2, NP, true>(lhs, job.lhs_stride, weights.k, panels)
+        };
+        for (i, sums) in sums.iter().enumerate() {
+            let sums = add_lanes(sums, &bias);
+            sink.store((row + i) * job.out_stride + column, lanes, &sums, &multipliers);
+        }
+        row += 2;
+    }
+    while row < job.m {
+        let lhs = &job.lhs[row * job.lhs_stride..];
+        let sums = if row < whole {
+            tile_q8::<STEPS, PAIRED, 1, NP, false>(lhs, job.lhs_stride, weights.k, panels)
+        } else {
+            tile_q8::<STEPS, PAIRED, 1, NP, true>(lhs, job.lhs_stride, weights.k, panels)
+        };
+        let sums = add_lanes(&sums[0], &bias);
+        sink.store(row * job.out_stride + column, lanes, &sums, &multipliers);
+        row += 1;
+    }
+    NP
+}
+
+/// How many of the first rows can be read `width` elements far.
+pub(super) fn rows_with(len: usize, stride: usize, width: usize, m: usize) -> usize {
+    match len.checked_sub(width) {
+        Some(rest) => rest.checked_div(stride).map_or(m, |rows| m.min(rows + 1)),
+        None => 0,
+    }
+}
+
+/// The four partial sums of each channel added, and the bias.
+#[target_feature(enable = "neon")]
+#[inline]
+fn add_lanes<const NP: usize>(
+    sums: &[[int32x4_t; PANEL]; NP],
+    bias: &[int32x4_t; NP],
+) -> [int32x4_t; NP] {
+    let mut total = *bias;
+    for (total, s) in total.iter_mut().zip(sums) {
+        let all = vpaddq_s32(vpaddq_s32(s[0], s[1]), vpaddq_s32(s[2], s[3]));
+        *total = vaddq_s32(*total, all);
+    }
+    total
+}
+
+/// Partial sums of `(lhs - 128) · panels`, four lanes a channel. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels`
+/// NP times `[k / 16, 4, 16]`. With `TAIL` nothing beyond `k` is read.
+#[target_feature(enable = "neon")]
+#[inline]
+fn tile_q8<
+    const STEPS: usize,
+    const PAIRED: bool,
+    const MR: usize,
+    const NP: usize,
+    const TAIL: bool,
+>(
+    lhs: &[u8],
+    stride: usize,
+    k: usize,
+    panels: &[i8],
+) -> [[[int32x4_t; PANEL]; NP]; MR] {
+    let steps = k.div_ceil(16);
+    let whole = if TAIL { k / 16 } else { steps };
+    let width = if TAIL { k } else { 16 * steps };
+    assert!(lhs.len() >= (MR - 1) * stride + width, "fewer than {MR} rows of {width}");
+    assert!(panels.len() == NP * PANEL * 16 * steps, "not {NP} panels of {k}");
+    let mut sums = [[[vdupq_n_s32(0); PANEL]; NP]; MR];
+    let mut step = 0;
+    while step + STEPS <= whole {
+        let mut x = [[vdupq_n_s8(0); MR]; STEPS];
+        for (u, x) in x.iter_mut().enumerate() {
+            for (i, x) in x.iter_mut().enumerate() {
+                // SAFETY: i < MR and 16 * (step + u + 1) <= 16 * whole <= width, so the bytes are in row i.
+                *x = flip(unsafe { vld1q_u8(lhs.as_ptr().add(i * stride + 16 * (step + u))) });
+            }
+        }
+        multiply_q8::<STEPS, PAIRED, MR, NP>(&mut sums, &x, panels, step, steps);
+        step += STEPS;
+    }
+    while STEPS > 1 && step < whole {
+        let mut x = [[vdupq_n_s8(0); MR]; 1];
+        for (i, x) in x[0].iter_mut().enumerate() {
+            // SAFETY: i < MR and 16 * (step + 1) <= 16 * whole <= width, so the bytes are in row i.
+            *x = flip(unsafe { vld1q_u8(lhs.as_ptr().add(i * stride + 16 * step)) });
+        }
+        multiply_q8::<1, PAIRED, MR, NP>(&mut sums, &x, panels, step, steps);
+        step += 1;
+    }
+    if TAIL && step < steps {
+        let mut x = [[vdupq_n_s8(0); MR]; 1];
+        for (i, x) in x[0].iter_mut().enumerate() {
+            *x = flip(load_tail(&lhs[i * stride..][..k]));
+        }
+        multiply_q8::<1, PAIRED, MR, NP>(&mut sums, &x, panels, step, steps);
+    }
+    sums
+}
+
+/// Adds the products of 16 * STEPS steps of k to a tile's partial sums.
+#[target_feature(enable = "neon")]
+#[inline]
+fn multiply_q8<const STEPS: usize, const PAIRED: bool, const MR: usize, const NP: usize>(
+    sums: &mut [[[int32x4_t; PANEL]; NP]; MR],
+    x: &[[int8x16_t; MR]; STEPS],
+    panels: &[i8],
+    step: usize,
+    steps: usize,
+) {
+    debug_assert!(step + STEPS <= steps && panels.len() == NP * PANEL * 16 * steps);
+    for j in 0..NP {
+        let mut w = [[vdupq_n_s8(0); PANEL]; STEPS];
+        for (u, w) in w.iter_mut().enumerate() {
+            // SAFETY: j < NP and step + u < steps; the caller asserted that there are NP * steps blocks of 64 bytes.
+            let block = unsafe { vld1q_s8_x4(panels.as_ptr().add((j * steps + step + u) * 64)) };
+            *w = [block.0, block.1, block.2, block.3];
+        }
+        for c in 0..PANEL {
+            for i in 0..MR {
+                let sum = &mut sums[i][j][c];
+                let mut products = vmull_s8(vget_low_s8(x[0][i]), vget_low_s8(w[0][c]));
+                if !PAIRED {
+                    *sum = vpadalq_s16(*sum, products);
+                    *sum = vpadalq_s16(*sum, vmull_high_s8(x[0][i], w[0][c]));
+                    continue;
+                }
+                products = vmlal_high_s8(products, x[0][i], w[0][c]);
+                for u in 1..STEPS {
+                    products = vmlal_s8(products, vget_low_s8(x[u][i]), vget_low_s8(w[u][c]));
+                    products = vmlal_high_s8(products, x[u][i], w[u][c]);
+                }
+                *sum = vpadalq_s16(*sum, products);
+            }
+        }
+    }
+}
+
+/// `x - 128` for every level.
+#[target_feature(enable = "neon")]
+#[inline]
+pub(super) fn flip(x: uint8x16_t) -> int8x16_t {
+    vreinterpretq_s8_u8(veorq_u8(x, vdupq_n_u8(0x80)))
+}
