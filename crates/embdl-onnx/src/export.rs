@@ -94,6 +94,8 @@ impl<'a> Exporter<'a> {
         }
         let mut writer = Writer::default();
         let names = graph.values.iter().map(|value| writer.name(&value.name, "value")).collect();
+        // Some programs, tract among them, know nodes and constants by names of one kind.
+        graph.nodes.iter().for_each(|node| writer.reserve(&node.name));
         let blocks = graph.values.iter().map(|value| Blocks::plain(sample_len(value.shape)));
         Self { graph, writer, names, blocks: blocks.collect(), is_output, only_dense }
     }
@@ -308,7 +310,8 @@ impl<'a> Exporter<'a> {
         } else {
             let inner = self.writer.name(&format!("{output}.linear"), "value");
             self.writer.node(&node.name, op, inputs, &inner, attributes);
-            self.activation(node, activation, inner, &format!("{}.activation", node.name));
+            let name = self.writer.name(&format!("{}.activation", node.name), "activation");
+            self.activation(node, activation, inner, &name);
         }
     }
 

@@ -172,7 +172,7 @@ fn flipped_bits_never_panic() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(2000))]
 
     #[test]
     fn several_damages_never_panic(

@@ -69,7 +69,7 @@ fn the_zoo_comes_back_and_tract_agrees() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(256))]
 
     #[test]
     fn random_graphs_come_back(genes in prop::collection::vec(any::<u8>(), 3..36)) {
@@ -79,7 +79,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(common::cases(64))]
 
     #[test]
     fn tract_agrees_on_random_graphs(genes in prop::collection::vec(any::<u8>(), 3..36)) {

@@ -35,6 +35,11 @@ impl Writer {
         name
     }
 
+    /// Keeps `name` from being given to anything else.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.taken.insert(name.into());
+    }
+
     pub(super) fn node(
         &mut self,
         name: &str,

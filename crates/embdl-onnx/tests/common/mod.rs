@@ -1,17 +1,19 @@
 //! A naive float evaluator of graphs, and what the tests share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod random;
+pub(crate) mod random;
 
 use embdl_core::op::{Conv2d, Lrn, Op, Pool, PoolKind};
 use embdl_core::tensor::Shape;
 use embdl_graph::Graph;
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::FileFailurePersistence;
 
 /// Absolute and relative error allowed between two float implementations of a small network.
-pub const TOLERANCE: f32 = 1e-4;
+pub(crate) const TOLERANCE: f32 = 1e-4;
 
 /// Numbers between -1 and 1 that follow from `seed`.
-pub fn noise(seed: u64, len: usize) -> Vec<f32> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..len)
         .map(|_| {
@@ -23,7 +25,17 @@ pub fn noise(seed: u64, len: usize) -> Vec<f32> {
         .collect()
 }
 
-pub fn assert_close(found: &[f32], expected: &[f32], what: &str) {
+/// Properties are tried on `cases` examples; failing ones are kept beside the test file, to be committed.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let persistence = FileFailurePersistence::WithSource("regressions");
+    ProptestConfig {
+        cases,
+        failure_persistence: Some(Box::new(persistence)),
+        ..ProptestConfig::default()
+    }
+}
+
+pub(crate) fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (found - expected).abs();
@@ -33,27 +45,27 @@ pub fn assert_close(found: &[f32], expected: &[f32], what: &str) {
 }
 
 /// `[n, c, h, w]` to `[n, h, w, c]`, or back with the dimensions given accordingly.
-pub fn to_nhwc(values: &[f32], channels: usize) -> Vec<f32> {
+pub(crate) fn to_nhwc(values: &[f32], channels: usize) -> Vec<f32> {
     let pixels = values.len() / channels;
     (0..values.len()).map(|at| values[at % channels * pixels + at / channels]).collect()
 }
 
-pub fn to_nchw(values: &[f32], channels: usize) -> Vec<f32> {
+pub(crate) fn to_nchw(values: &[f32], channels: usize) -> Vec<f32> {
     let pixels = values.len() / channels;
     (0..values.len()).map(|at| values[at % pixels * channels + at / pixels]).collect()
 }
 
 /// Elements of a value of the graph in ONNX's order.
-pub fn in_onnx_order(values: &[f32], shape: Shape) -> Vec<f32> {
+pub(crate) fn in_onnx_order(values: &[f32], shape: Shape) -> Vec<f32> {
     if shape.rank() == 4 { to_nchw(values, shape.dim(3)) } else { values.to_vec() }
 }
 
-pub fn in_graph_order(values: &[f32], shape: Shape) -> Vec<f32> {
+pub(crate) fn in_graph_order(values: &[f32], shape: Shape) -> Vec<f32> {
     if shape.rank() == 4 { to_nhwc(values, shape.dim(3)) } else { values.to_vec() }
 }
 
 /// Outputs of the graph for NHWC inputs.
-pub fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+pub(crate) fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let mut values: Vec<Vec<f32>> = vec![Vec::new(); graph.values.len()];
     for (&id, input) in graph.inputs.iter().zip(inputs) {
         values[id].clone_from(input);

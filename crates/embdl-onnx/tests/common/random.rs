@@ -16,7 +16,7 @@ struct Grower {
 }
 
 /// A graph of one operator for each three genes, those that do not fit left out.
-pub fn random_graph(genes: &[u8]) -> Graph {
+pub(crate) fn random_graph(genes: &[u8]) -> Graph {
     let gene = |at: usize| usize::from(genes.get(at).copied().unwrap_or(0));
     let mut builder = GraphBuilder::new("random", 1);
     let shape = Shape::nhwc(1, 1 + gene(0) % 7, 1 + gene(1) % 7, 1 + gene(2) % 4);
