@@ -44,14 +44,15 @@ impl Kernels for Sse41Kernels {
             KernelKind::SparseQ8 => "gemm_qu8_bsrw_8x1__sse41",
             KernelKind::CodebookQ8 => "gemm_qu8_cb4w_1x4c32__sse41",
             KernelKind::DepthwiseF32 => "depthwise_f32_f32_4x8__sse41",
-            KernelKind::DepthwiseQ8 => "depthwise_qu8_qc8w_2x8__sse41",
+            KernelKind::DepthwiseQ8 => "depthwise_qu8_qc8w_4x8__sse41",
             KernelKind::MaxPoolF32 => "maxpool_f32_f32_1x4__sse41",
             KernelKind::MaxPoolU8 => "maxpool_qu8_qu8_1x16__sse41",
         }
     }
 
+    /// Break-even of one row against the dense kernel, both in the second-level cache: docs, "Sparse or dense".
     fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-        density < if quantized { 0.1 } else { 0.2 }
+        density < if quantized { 0.04 } else { 0.15 }
     }
 
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
@@ -112,14 +113,15 @@ impl Kernels for Avx2Kernels {
             KernelKind::SparseQ8 => "gemm_qu8_bsrw_8x1__avx2",
             KernelKind::CodebookQ8 => "gemm_qu8_cb4w_1x4c64__avx2",
             KernelKind::DepthwiseF32 => "depthwise_f32_f32_4x16__avx2",
-            KernelKind::DepthwiseQ8 => "depthwise_qu8_qc8w_2x16__avx2",
+            KernelKind::DepthwiseQ8 => "depthwise_qu8_qc8w_4x16__avx2",
             KernelKind::MaxPoolF32 => "maxpool_f32_f32_1x8__avx2",
             KernelKind::MaxPoolU8 => "maxpool_qu8_qu8_1x32__avx2",
         }
     }
 
+    /// Break-even of one row against the dense kernel, both in the second-level cache: docs, "Sparse or dense".
     fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-        density < if quantized { 0.1 } else { 0.2 }
+        density < if quantized { 0.015 } else { 0.1 }
     }
 
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {

@@ -51,6 +51,12 @@ fn last_step<const STEP: usize>(lhs: &[u8]) -> [u8; STEP] {
     last
 }
 
+/// The indices of the first `steps` steps of a row.
+#[inline]
+fn whole_steps<const BYTES: usize>(row: &[u8], steps: usize) -> &[[u8; BYTES]] {
+    &row.as_chunks::<BYTES>().0[..steps]
+}
+
 /// `BYTES` bytes of indices from `at`; zeros beyond the end of the weights.
 #[inline]
 fn index_bytes<const BYTES: usize>(indices: &[u8], at: usize) -> [u8; BYTES] {

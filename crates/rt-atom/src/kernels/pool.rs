@@ -1,5 +1,6 @@
 //! Max pooling: lanes are channels; where they are no multiple of a vector, the last vector overlaps the one before,
-//! which a maximum does not mind. Inputs with fewer channels than a vector go to the scalar reference.
+//! which a maximum does not mind. Inputs with fewer channels than a vector, and windows with
+//! very many taps, go to the scalar reference.
 
 use embdl_core::kernels::WindowGeometry;
 

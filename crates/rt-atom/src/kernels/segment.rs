@@ -41,6 +41,51 @@ impl Segment {
     }
 }
 
+/// Windows with more taps than this go to the scalar reference.
+pub(super) const MAX_TAPS: usize = 64;
+
+/// The taps of a segment as distances in elements, in order.
+#[derive(Clone, Debug)]
+pub(super) struct Taps {
+    len: usize,
+    inputs: [usize; MAX_TAPS],
+    kernel: [usize; MAX_TAPS],
+}
+
+impl Taps {
+    /// No taps.
+    pub(super) const fn new() -> Self {
+        Self { len: 0, inputs: [0; MAX_TAPS], kernel: [0; MAX_TAPS] }
+    }
+
+    /// Takes the taps of `segment`.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_TAPS`].
+    pub(super) fn fill(&mut self, geometry: &WindowGeometry, segment: &Segment) {
+        let [_, width, channels] = geometry.input;
+        let [row_step, column_step] = [geometry.dilation[0] * width, geometry.dilation[1]];
+        self.len = 0;
+        for (row, ky) in segment.ky.clone().enumerate() {
+            for (column, kx) in segment.kx.clone().enumerate() {
+                self.inputs[self.len] = (row * row_step + column * column_step) * channels;
+                self.kernel[self.len] = (ky * geometry.kernel[1] + kx) * channels;
+                self.len += 1;
+            }
+        }
+    }
+
+    /// From the first tap's input to each tap's, ascending.
+    pub(super) fn inputs(&self) -> &[usize] {
+        &self.inputs[..self.len]
+    }
+
+    /// From the kernel's start to each tap's weights, ascending.
+    pub(super) fn kernel(&self) -> &[usize] {
+        &self.kernel[..self.len]
+    }
+}
+
 /// All result positions, row by row; the taps of each segment lie inside the input and the kernel.
 pub(super) fn segments(geometry: &WindowGeometry) -> impl Iterator<Item = Segment> {
     let geometry = *geometry;

@@ -87,9 +87,17 @@ fn row_q8(job: &RowsQ8<'_, SparseQ8>, i: usize, j: usize, sums: &mut [i32]) {
     let lhs = &job.lhs[i * job.weights.k..][..job.weights.k];
     for (c, slot) in sums.iter_mut().enumerate() {
         let (columns, values) = entries_q8(job.weights, j + c);
+        let (column_quads, column_rest) = columns.as_chunks::<4>();
+        let (value_quads, value_rest) = values.as_chunks::<4>();
+        let product =
+            |column: u16, value: i8| i32::from(lhs[usize::from(column)]) * i32::from(value);
         let mut sum = job.weights.bias[j + c];
-        for (&column, &value) in columns.iter().zip(values) {
-            sum = sum.wrapping_add(i32::from(lhs[usize::from(column)]) * i32::from(value));
+        for (&[a, b, c, d], &[e, f, g, h]) in column_quads.iter().zip(value_quads) {
+            let quad = product(a, e) + product(b, f) + product(c, g) + product(d, h);
+            sum = sum.wrapping_add(quad);
+        }
+        for (&column, &value) in column_rest.iter().zip(value_rest) {
+            sum = sum.wrapping_add(product(column, value));
         }
         *slot = sum;
     }

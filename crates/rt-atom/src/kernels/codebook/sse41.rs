@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 
 use embdl_core::kernels::{CodebookQ8, OutQ8, RowsQ8};
 
-use super::{CHANNELS, biases, check, index_bytes, last_step, products};
+use super::{CHANNELS, biases, check, index_bytes, last_step, products, whole_steps};
 use crate::detect::Sse41;
 use crate::kernels::gemm::sse41::{add_products, add_quads};
 use crate::kernels::gemm::{PAIRS, Products, QUADS, WIDENED};
@@ -46,11 +46,11 @@ fn gemm_qu8_cb4w_1x4c32__sse41<const PRODUCTS: u8>(
             let mut sums = [_mm_setzero_si128(); CHANNELS];
             // Beyond the last channel, the last one is computed again and not stored.
             let rows = [0, 1, 2, 3].map(|c| (j + c).min(n - 1) * row_bytes);
+            let whole = rows.map(|row| whole_steps(&indices[row..], steps.len()));
             for (step, x) in steps.iter().enumerate() {
                 let x = load_pair(x);
-                for (sum, row) in sums.iter_mut().zip(rows) {
-                    let bytes = index_bytes(indices, row + step * STEP / 2);
-                    add_step::<PRODUCTS>(sum, x, look_up(codebook, &bytes));
+                for (sum, whole) in sums.iter_mut().zip(whole) {
+                    add_step::<PRODUCTS>(sum, x, look_up(codebook, &whole[step]));
                 }
             }
             if !rest.is_empty() {

@@ -236,59 +236,81 @@ fn tile_q8<const M: usize, const NV: usize, const PRODUCTS: u8>(
             sums[v] = bias;
         }
     }
-    let mut weights = panel.weights.as_ptr();
-    let mut rows = lhs.as_ptr();
-    for _ in 0..k / 16 {
-        let mut w = [[_mm_setzero_si128(); NV]; 4];
-        for (q, w) in w.iter_mut().enumerate() {
-            for (v, w) in w.iter_mut().enumerate() {
-                // SAFETY: p + 16 <= k, so four groups of 4 * NR bytes are there; q < 4, 16 * NV <= 4 * NR.
-                *w = unsafe { _mm_loadu_si128(weights.add(q * 4 * NR + 16 * v).cast()) };
-            }
+    let (weights, rows) = (panel.weights.as_ptr(), lhs.as_ptr());
+    let load = |group: usize| {
+        let mut w = [_mm_setzero_si128(); NV];
+        for (v, w) in w.iter_mut().enumerate() {
+            // SAFETY: only called for group < k.div_ceil(4), groups of 4 * NR bytes; 16 * NV <= 4 * NR.
+            *w = unsafe { _mm_loadu_si128(weights.add(group * 4 * NR + 16 * v).cast()) };
         }
+        w
+    };
+    for chunk in 0..k / 16 {
+        let w = [load(4 * chunk), load(4 * chunk + 1), load(4 * chunk + 2), load(4 * chunk + 3)];
         for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: p + 16 <= k, and row r < M has k bytes from r * lhs_stride.
-            let x = unsafe { _mm_loadu_si128(rows.add(r * lhs_stride).cast()) };
-            let x = [
-                _mm_shuffle_epi32::<0x00>(x),
-                _mm_shuffle_epi32::<0x55>(x),
-                _mm_shuffle_epi32::<0xaa>(x),
-                _mm_shuffle_epi32::<0xff>(x),
-            ];
+            // SAFETY: 16 * chunk + 16 <= k, and row r < M has k bytes from r * lhs_stride.
+            let x = unsafe { _mm_loadu_si128(rows.add(r * lhs_stride + 16 * chunk).cast()) };
+            if PRODUCTS == WIDENED {
+                let (even, odd) = (broadcasts(even_bytes(x)), broadcasts(_mm_srli_epi16::<8>(x)));
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    for ((even, odd), w) in even.into_iter().zip(odd).zip(w) {
+                        *sum = add_widened(*sum, [even, odd], w[v]);
+                    }
+                }
+                continue;
+            }
+            let x = broadcasts(x);
             for (v, sum) in sums.iter_mut().enumerate() {
                 if PRODUCTS == QUADS {
                     *sum = add_quads(*sum, [x[0], x[1]], [w[0][v], w[1][v]]);
                     *sum = add_quads(*sum, [x[2], x[3]], [w[2][v], w[3][v]]);
                 } else {
-                    for q in 0..4 {
-                        *sum = add_products::<PRODUCTS>(*sum, x[q], w[q][v]);
+                    for (x, w) in x.into_iter().zip(w) {
+                        *sum = add_products::<PRODUCTS>(*sum, x, w[v]);
                     }
                 }
             }
         }
-        // SAFETY: p advances by 16 to at most k: inside the slices or at their ends.
-        unsafe {
-            weights = weights.add(16 * NR);
-            rows = rows.add(16);
+    }
+    for group in k / 16 * 4..k / 4 {
+        let w = load(group);
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: 4 * group + 4 <= k, and row r < M has k bytes from r * lhs_stride.
+            let x = unsafe { rows.add(r * lhs_stride + 4 * group).cast::<i32>().read_unaligned() };
+            for (sum, w) in sums.iter_mut().zip(w) {
+                *sum = add_products::<PRODUCTS>(*sum, _mm_set1_epi32(x), w);
+            }
         }
     }
-    for group in k / 16 * 4..k.div_ceil(4) {
-        let mut w = [_mm_setzero_si128(); NV];
-        for (v, w) in w.iter_mut().enumerate() {
-            // SAFETY: group < k.div_ceil(4) groups of 4 * NR bytes; 16 * NV <= 4 * NR.
-            *w = unsafe { _mm_loadu_si128(weights.add(16 * v).cast()) };
-        }
+    if !k.is_multiple_of(4) {
+        let w = load(k / 4);
         for (r, sums) in sums.iter_mut().enumerate() {
-            let at = r * lhs_stride + 4 * group;
-            let x = _mm_set1_epi32(tail_bytes(lhs, at, 4.min(k - 4 * group)));
-            for (sum, &w) in sums.iter_mut().zip(&w) {
+            let x = _mm_set1_epi32(tail_bytes(lhs, r * lhs_stride + k / 4 * 4, k % 4));
+            for (sum, w) in sums.iter_mut().zip(w) {
                 *sum = add_products::<PRODUCTS>(*sum, x, w);
             }
         }
-        // SAFETY: one group further, at most to the end of the weights.
-        weights = unsafe { weights.add(4 * NR) };
     }
     output::sse41::store(out, block, &sums);
+}
+
+/// Each i32 lane in all lanes.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn broadcasts(x: __m128i) -> [__m128i; 4] {
+    [
+        _mm_shuffle_epi32::<0x00>(x),
+        _mm_shuffle_epi32::<0x55>(x),
+        _mm_shuffle_epi32::<0xaa>(x),
+        _mm_shuffle_epi32::<0xff>(x),
+    ]
+}
+
+/// The even bytes in 16 bits.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn even_bytes(x: __m128i) -> __m128i {
+    _mm_and_si128(x, _mm_set1_epi16(0xff))
 }
 
 /// Adds, in each i32 lane, the four products of the lane's bytes in `x` (unsigned) and `w` (signed).
@@ -296,13 +318,19 @@ fn tile_q8<const M: usize, const NV: usize, const PRODUCTS: u8>(
 #[target_feature(enable = "sse4.1")]
 pub(crate) fn add_products<const PRODUCTS: u8>(sum: __m128i, x: __m128i, w: __m128i) -> __m128i {
     if PRODUCTS == WIDENED {
-        let (w_even, w_odd) = (_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(w)), _mm_srai_epi16::<8>(w));
-        let (x_even, x_odd) = (_mm_and_si128(x, _mm_set1_epi16(0xff)), _mm_srli_epi16::<8>(x));
-        let sum = _mm_add_epi32(sum, _mm_madd_epi16(x_even, w_even));
-        _mm_add_epi32(sum, _mm_madd_epi16(x_odd, w_odd))
+        add_widened(sum, [even_bytes(x), _mm_srli_epi16::<8>(x)], w)
     } else {
         _mm_add_epi32(sum, _mm_madd_epi16(_mm_maddubs_epi16(x, w), _mm_set1_epi16(1)))
     }
+}
+
+/// The same for the even and the odd bytes in 16 bits, and any weights.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn add_widened(sum: __m128i, [even, odd]: [__m128i; 2], w: __m128i) -> __m128i {
+    let (w_even, w_odd) = (_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(w)), _mm_srai_epi16::<8>(w));
+    let sum = _mm_add_epi32(sum, _mm_madd_epi16(even, w_even));
+    _mm_add_epi32(sum, _mm_madd_epi16(odd, w_odd))
 }
 
 /// Adds the products of two vectors, summed in 16 bits first: weights of at most 32.

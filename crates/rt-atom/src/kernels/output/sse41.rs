@@ -18,6 +18,19 @@ pub(crate) fn store<const M: usize, const NV: usize>(
     block: Block,
     sums: &[[__m128i; NV]; M],
 ) {
+    let stage = Stage::prepare(out, block.channel);
+    store_prepared(stage.as_ref(), out, block, sums);
+}
+
+/// Like `store`, with what [`Stage::prepare`] gave for the block's channels.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+pub(crate) fn store_prepared<const M: usize, const NV: usize>(
+    stage: Option<&Stage>,
+    out: &mut OutQ8<'_>,
+    block: Block,
+    sums: &[[__m128i; NV]; M],
+) {
     const { assert!(NV == 1 || NV == 2, "a vector of levels has up to 8 channels") };
     let count = block.count.min(4 * NV);
     match out {
@@ -26,14 +39,14 @@ pub(crate) fn store<const M: usize, const NV: usize>(
                 copy_lanes(&lanes(sums)[..count], &mut out[block.at + r * block.stride..][..count]);
             }
         }
-        OutQ8::U8(requant, out) if requant.shift < 32 => {
-            for (r, sums) in sums.iter().enumerate() {
-                let out = &mut out[block.at + r * block.stride..][..count];
-                requantize_by_rule(requant, block.channel, &lanes(sums)[..count], out);
-            }
-        }
         OutQ8::U8(requant, out) => {
-            let stage = Stage::new(requant, block.channel);
+            let Some(stage) = stage else {
+                for (r, sums) in sums.iter().enumerate() {
+                    let out = &mut out[block.at + r * block.stride..][..count];
+                    requantize_by_rule(requant, block.channel, &lanes(sums)[..count], out);
+                }
+                return;
+            };
             for (r, sums) in sums.iter().enumerate() {
                 let out = &mut out[block.at + r * block.stride..][..count];
                 let levels = stage.levels(sums);
@@ -63,7 +76,7 @@ fn lanes<const NV: usize>(sums: &[__m128i; NV]) -> [i32; 8] {
 }
 
 /// The constants of a layer's output stage for eight channels.
-struct Stage {
+pub(crate) struct Stage {
     /// Multipliers of four channels each.
     multipliers: [__m128i; 2],
     /// Half of the divisor, and 2^62.
@@ -77,6 +90,16 @@ struct Stage {
 }
 
 impl Stage {
+    /// The stage for the channels from `channel`, if `out` wants levels and the vector code takes the shift.
+    #[inline]
+    #[target_feature(enable = "sse4.1")]
+    pub(crate) fn prepare(out: &OutQ8<'_>, channel: usize) -> Option<Self> {
+        match out {
+            OutQ8::U8(requant, _) if requant.shift >= 32 => Some(Self::new(requant, channel)),
+            _ => None,
+        }
+    }
+
     #[inline]
     #[target_feature(enable = "sse4.1")]
     fn new(requant: &Requant, channel: usize) -> Self {

@@ -6,11 +6,11 @@ use embdl_core::kernels::{WindowGeometry, pool};
 
 use super::{check, vectors};
 use crate::detect::Sse41;
-use crate::kernels::segment::segments;
+use crate::kernels::segment::{MAX_TAPS, Taps, segments};
 
 /// Max pooling, float.
 pub(crate) fn max_pool_f32(_: Sse41, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
-    if geometry.input[2] < 4 {
+    if geometry.input[2] < 4 || geometry.kernel[0] * geometry.kernel[1] > MAX_TAPS {
         return pool::max_pool_f32(geometry, input, out);
     }
     // SAFETY: the token proves that the CPU has SSE4.1.
@@ -19,7 +19,7 @@ pub(crate) fn max_pool_f32(_: Sse41, geometry: &WindowGeometry, input: &[f32], o
 
 /// Max pooling of levels.
 pub(crate) fn max_pool_u8(_: Sse41, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
-    if geometry.input[2] < 16 {
+    if geometry.input[2] < 16 || geometry.kernel[0] * geometry.kernel[1] > MAX_TAPS {
         return pool::max_pool_u8(geometry, input, out);
     }
     // SAFETY: the token proves that the CPU has SSE4.1.
@@ -30,23 +30,24 @@ pub(crate) fn max_pool_u8(_: Sse41, geometry: &WindowGeometry, input: &[u8], out
 #[target_feature(enable = "sse4.1")]
 fn maxpool_f32_f32_1x4__sse41(geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
     check(geometry, input.len(), out.len());
-    let [_, width, channels] = geometry.input;
-    let [row_step, column_step] = [geometry.dilation[0] * width, geometry.dilation[1]];
+    let channels = geometry.input[2];
+    let mut taps = Taps::new();
     for segment in segments(geometry) {
+        taps.fill(geometry, &segment);
+        let last = taps.inputs().last().copied().unwrap_or(0);
         for ox in segment.ox.clone() {
-            let pixel = segment.pixel(geometry, ox);
+            let first = segment.pixel(geometry, ox) * channels;
+            assert!(first + last + channels <= input.len(), "a window outside of the input");
             let result = &mut out[geometry.output_index([segment.oy, ox])..][..channels];
             for channel in vectors(channels, 4) {
                 let mut best = _mm_set1_ps(f32::NEG_INFINITY);
-                for row in 0..segment.ky.len() {
-                    for column in 0..segment.kx.len() {
-                        let at = (pixel + row * row_step + column * column_step) * channels;
-                        // SAFETY: `segments` asserts that the pixel is one of the input, whose length `check`
-                        // asserts; `vectors` gives channels with 4 behind them.
-                        let x = unsafe { _mm_loadu_ps(input.as_ptr().add(at + channel)) };
-                        // Second stands what is kept where there is a NaN.
-                        best = _mm_max_ps(x, best);
-                    }
+                for &tap in taps.inputs() {
+                    let at = first + tap;
+                    // SAFETY: taps ascend, and all channels of the last are in the input by the assertion;
+                    // `vectors` gives a channel with a vector of them behind it.
+                    let x = unsafe { _mm_loadu_ps(input.as_ptr().add(at + channel)) };
+                    // Second stands what is kept where there is a NaN.
+                    best = _mm_max_ps(x, best);
                 }
                 // SAFETY: `result` has `channels` elements, of which 4 follow `channel`.
                 unsafe { _mm_storeu_ps(result.as_mut_ptr().add(channel), best) };
@@ -59,22 +60,23 @@ fn maxpool_f32_f32_1x4__sse41(geometry: &WindowGeometry, input: &[f32], out: &mu
 #[target_feature(enable = "sse4.1")]
 fn maxpool_qu8_qu8_1x16__sse41(geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
     check(geometry, input.len(), out.len());
-    let [_, width, channels] = geometry.input;
-    let [row_step, column_step] = [geometry.dilation[0] * width, geometry.dilation[1]];
+    let channels = geometry.input[2];
+    let mut taps = Taps::new();
     for segment in segments(geometry) {
+        taps.fill(geometry, &segment);
+        let last = taps.inputs().last().copied().unwrap_or(0);
         for ox in segment.ox.clone() {
-            let pixel = segment.pixel(geometry, ox);
+            let first = segment.pixel(geometry, ox) * channels;
+            assert!(first + last + channels <= input.len(), "a window outside of the input");
             let result = &mut out[geometry.output_index([segment.oy, ox])..][..channels];
             for channel in vectors(channels, 16) {
                 let mut best = _mm_setzero_si128();
-                for row in 0..segment.ky.len() {
-                    for column in 0..segment.kx.len() {
-                        let at = (pixel + row * row_step + column * column_step) * channels;
-                        // SAFETY: `segments` asserts that the pixel is one of the input, whose length `check`
-                        // asserts; `vectors` gives channels with 16 behind them.
-                        let x = unsafe { _mm_loadu_si128(input.as_ptr().add(at + channel).cast()) };
-                        best = _mm_max_epu8(x, best);
-                    }
+                for &tap in taps.inputs() {
+                    let at = first + tap;
+                    // SAFETY: taps ascend, and all channels of the last are in the input by the assertion;
+                    // `vectors` gives a channel with a vector of them behind it.
+                    let x = unsafe { _mm_loadu_si128(input.as_ptr().add(at + channel).cast()) };
+                    best = _mm_max_epu8(x, best);
                 }
                 // SAFETY: `result` has `channels` elements, of which 16 follow `channel`.
                 unsafe { _mm_storeu_si128(result.as_mut_ptr().add(channel).cast(), best) };

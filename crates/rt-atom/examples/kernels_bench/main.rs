@@ -16,6 +16,14 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
+mod rows;
+mod windows;
+
+/// Times what it is given.
+type Time<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
+/// Times what it is given, under a name: shape, kernel, multiply-accumulates as if dense.
+type Report<'a> = &'a mut dyn FnMut(&str, &str, usize, &mut dyn FnMut());
+
 /// Matrix products of layers: what it is, rows, channels, k.
 const PRODUCTS: &[(&str, usize, usize, usize)] = &[
     ("lenet-300-100 fc1", 1, 300, 784),
@@ -34,57 +42,74 @@ fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let mut runtimes: Vec<Arc<dyn Kernels>> = vec![Arc::new(Reference)];
     runtimes.extend(["sse41", "avx2"].iter().filter_map(|isa| rt_atom::kernels(Some(isa)).ok()));
-    println!("{:22} {:14} {:>10} {:>8} {:>7}", "shape", "kernel", "us", "GMAC/s", "of peak");
+    println!("{:26} {:16} {:>10} {:>8} {:>7}", "shape", "kernel", "us", "GMAC/s", "of peak");
     let cycle_ns = cycle_ns();
-    for (name, m, n, k) in PRODUCTS.iter().filter(|shape| shape.0.contains(&filter)) {
-        for kernels in &runtimes {
-            let peak = |macs_a_cycle: f64| macs_a_cycle / cycle_ns;
-            let (f32_peak, q8_peak) = match kernels.isa() {
-                // Two multipliers a cycle: 4 or 8 floats each, half of 16 or 32 bytes each.
-                "sse41" => (peak(8.0), peak(16.0)),
-                "avx2" => (peak(16.0), peak(32.0)),
-                _ => (f64::NAN, f64::NAN),
-            };
-            let macs = (m * n * k) as f64;
-            let time = float_product(&**kernels, *m, *n, *k);
-            report(name, &format!("f32 {}", kernels.isa()), time, macs, f32_peak);
+    for kernels in &runtimes {
+        let isa = kernels.isa();
+        let (f32_peak, q8_peak) = match isa {
+            // Two multipliers a cycle: 4 or 8 floats each, half of 16 or 32 bytes each.
+            "sse41" => (8.0 / cycle_ns, 16.0 / cycle_ns),
+            "avx2" => (16.0 / cycle_ns, 32.0 / cycle_ns),
+            _ => (f64::NAN, f64::NAN),
+        };
+        let report = |name: &str, kernel: &str, macs: usize, peak: f64, run: &mut dyn FnMut()| {
+            if name.contains(&filter) {
+                report(name, &format!("{kernel} {isa}"), best(run), macs as f64, peak);
+            }
+        };
+        for &(name, m, n, k) in PRODUCTS {
+            float_product(&**kernels, [m, n, k], &mut |run| {
+                report(name, "f32", m * n * k, f32_peak, run);
+            });
             for limit in [127, 63, 31] {
-                let time = integer_product(&**kernels, *m, *n, *k, limit);
-                report(name, &format!("q8/{limit} {}", kernels.isa()), time, macs, q8_peak);
+                integer_product(&**kernels, [m, n, k], limit, &mut |run| {
+                    report(name, &format!("q8/{limit}"), m * n * k, q8_peak, run);
+                });
             }
         }
+        rows::run(&**kernels, &mut |name, kernel, macs, run| {
+            report(name, kernel, macs, f64::NAN, run);
+        });
+        windows::run(&**kernels, &mut |name, kernel, macs, run| {
+            report(name, kernel, macs, f64::NAN, run);
+        });
     }
 }
 
 fn report(name: &str, kernel: &str, time: Duration, macs: f64, peak: f64) {
     let rate = macs / time.as_nanos() as f64;
     let micros = time.as_nanos() as f64 / 1e3;
-    println!("{name:22} {kernel:14} {micros:10.2} {rate:8.1} {:6.0} %", 100.0 * rate / peak);
+    println!("{name:26} {kernel:16} {micros:10.2} {rate:8.1} {:6.0} %", 100.0 * rate / peak);
 }
 
-fn float_product(kernels: &dyn Kernels, m: usize, n: usize, k: usize) -> Duration {
+fn float_product(kernels: &dyn Kernels, [m, n, k]: [usize; 3], time: Time<'_>) {
     let mut random = Random::new(1);
     let weights = PackedF32::pack(&random.floats(n * k), &[], n, k, kernels.tile_f32());
     let lhs = random.floats(m * k);
     let clamp = (0.0, f32::INFINITY);
     let job = GemmF32 { m, lhs: &lhs, lhs_stride: k, weights: &weights, clamp, out_stride: n };
     let mut out = vec![0.0; m * n];
-    best(|| kernels.gemm_f32(black_box(&job), black_box(&mut out)))
+    time(&mut || kernels.gemm_f32(black_box(&job), black_box(&mut out)));
 }
 
-fn integer_product(kernels: &dyn Kernels, m: usize, n: usize, k: usize, limit: i8) -> Duration {
+fn integer_product(kernels: &dyn Kernels, [m, n, k]: [usize; 3], limit: i8, time: Time<'_>) {
     let mut random = Random::new(1);
-    let weights = PackedQ8::pack(&random.weights(n * k, limit), &[], 3, n, k, kernels.tile_q8());
+    let weights = random.weights(n * k, limit);
+    let weights = PackedQ8::pack(&weights, &[], 3, n, k, kernels.tile_q8());
     let lhs = random.bytes(m * k);
     let job = GemmQ8 { m, lhs: &lhs, lhs_stride: k, weights: &weights, out_stride: n };
-    let requant = Requant::new(&vec![0.001; n], Quant { scale: 1.0, zero_point: 0 }, (0, 255))
-        .expect("a usual ratio");
+    let requant = usual_requant(n);
     let mut out = vec![0; m * n];
-    best(|| kernels.gemm_q8(black_box(&job), OutQ8::U8(&requant, black_box(&mut out))))
+    time(&mut || kernels.gemm_q8(black_box(&job), OutQ8::U8(&requant, black_box(&mut out))));
+}
+
+fn usual_requant(channels: usize) -> Requant {
+    Requant::new(&vec![0.001; channels], Quant { scale: 1.0, zero_point: 0 }, (0, 255))
+        .expect("a usual ratio")
 }
 
 /// Shortest of the repetitions that fit in a few milliseconds, at least five.
-fn best(mut run: impl FnMut()) -> Duration {
+fn best(run: &mut dyn FnMut()) -> Duration {
     run();
     let start = Instant::now();
     let mut shortest = Duration::MAX;
@@ -101,7 +126,7 @@ fn best(mut run: impl FnMut()) -> Duration {
 /// Length of a core cycle: a chain of dependent additions takes one cycle each.
 fn cycle_ns() -> f64 {
     const STEPS: u32 = 100_000;
-    let chain = || {
+    let mut chain = || {
         let mut x = 1_u64;
         for _ in 0..STEPS / 10 {
             // SAFETY: ten additions to a register, which the compiler cannot fold.
@@ -115,5 +140,5 @@ fn cycle_ns() -> f64 {
         }
         black_box(x);
     };
-    best(chain).as_nanos() as f64 / f64::from(STEPS)
+    best(&mut chain).as_nanos() as f64 / f64::from(STEPS)
 }
