@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use embdl_core::exec::CpuRuntime;
 use embdl_core::kernels::Kernels;
-use embdl_core::runtime::RuntimeError;
+use embdl_core::runtime::{Capabilities, RuntimeError};
 
 mod detect;
 mod kernels;
@@ -13,6 +14,15 @@ mod kernels;
 #[must_use]
 pub fn isas() -> Vec<&'static str> {
     detect::available().into_iter().map(detect::Level::name).collect()
+}
+
+/// The runtime "arm": every level of this CPU may be asked for at load; the default is what [`kernels`] takes.
+///
+/// # Errors
+/// As for [`kernels`].
+pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
+    let isa = detect::select(None)?.name();
+    Ok(CpuRuntime::new("arm", Capabilities { isa, isas: isas() }, kernels))
 }
 
 /// Kernels for the level `isa`, or for the one that the environment variable `EMBDL_ISA` names, or for the best one.

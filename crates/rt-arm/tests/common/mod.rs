@@ -85,7 +85,7 @@ pub(crate) fn report(failures: &[String]) {
     assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn show<T: std::fmt::Debug>(values: &[T]) -> String {
+fn show<T: core::fmt::Debug>(values: &[T]) -> String {
     format!("{:?}{}", &values[..values.len().min(24)], if values.len() > 24 { "…" } else { "" })
 }
 

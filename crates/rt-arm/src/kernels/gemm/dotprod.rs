@@ -112,6 +112,10 @@ fn bias<const NP: usize>(job: &GemmQ8<'_>, column: usize) -> [int32x4_t; NP] {
 
 /// `bias + (lhs - 128) · panels`. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels` NP times `[k / 4, 4, 4]`. With
 /// `TAIL` nothing beyond `k` is read.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "indices are places in a tile of registers, used on several arrays at once"
+)]
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
 fn tile_q8<const MR: usize, const NP: usize, const TAIL: bool>(

@@ -85,6 +85,10 @@ fn rows_f32<const MR: usize, const NP: usize>(
 }
 
 /// `bias + lhs · panels`. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels` NP times `[k, 4]`.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "indices are places in a tile of registers, used on several arrays at once"
+)]
 #[target_feature(enable = "neon")]
 #[inline]
 fn tile_f32<const MR: usize, const NP: usize>(
@@ -370,6 +374,10 @@ fn tile_q8<
 }
 
 /// Adds the products of 16 * STEPS steps of k to a tile's partial sums.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "indices are places in a tile of registers, used on several arrays at once"
+)]
 #[target_feature(enable = "neon")]
 #[inline]
 fn multiply_q8<const STEPS: usize, const PAIRED: bool, const MR: usize, const NP: usize>(
