@@ -1,6 +1,6 @@
 //! Operators without weights and windows.
 
-use embdl_core::op::{Activation, Concat, Lrn, Op, Reshape};
+use embdl_core::op::{Activation, Concat, Lrn, Op, Pool, PoolKind, Reshape, Window};
 use embdl_core::quant::Quant;
 use embdl_core::tensor::Shape;
 
@@ -80,13 +80,17 @@ fn doubled(elements: Elements) -> Net {
     net
 }
 
-/// relu(x) stays needed as a result, so that the sum can only be written over the second summand.
+/// relu(x) stays needed as a result, so that the sum can only be written over the second summand, which has levels of its
+/// own.
 fn skip(elements: Elements) -> Net {
     let mut net = Net::new();
-    let input = net.input(Shape::matrix(1, 70), elements);
+    let input = net.input(Shape::nhwc(1, 4, 4, 5), elements);
     let kept = net.node(RELU, &[input], elements);
-    let other = net.node(RELU6, &[kept], elements);
-    let output = net.node(Op::Add(Activation::None), &[kept, other], elements);
+    let kind = PoolKind::Average { include_pads: false };
+    let pool = Pool { kind, window: Window::square(1, 1), ceil: false };
+    let other = if elements == Elements::F32 { elements } else { OTHER };
+    let copy = net.node(Op::Pool(pool), &[kept], other);
+    let output = net.node(Op::Add(Activation::None), &[kept, copy], elements);
     net.output(kept);
     net.output(output);
     net
