@@ -1,6 +1,7 @@
 //! Debian's and Ubuntu's package manager: installs what is missing, and refuses what would remove something.
 use crate::process::{find_program, output, retry, run, say, warn};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Command;
 
 /// Whether this machine has apt and we may use it: as root, or by a sudo that asks no password.
@@ -37,19 +38,56 @@ pub(crate) fn install(packages: &[&str], reason: &str) -> Result<()> {
     })
 }
 
-/// Makes packages of a second architecture installable. Source: Debian's Multiarch HOWTO.
-pub(crate) fn add_architecture(architecture: &str) -> Result<()> {
-    let known = output(Command::new("dpkg").arg("--print-foreign-architectures"))?;
-    if known.lines().any(|line| line == architecture) {
-        return Ok(());
-    }
-    let Some(mut dpkg) = elevated("dpkg") else {
-        bail!("please run, as root: dpkg --add-architecture {architecture}");
+/// Unpacks a package of another architecture into a folder, without installing it or changing what apt knows.
+///
+/// Installed beside this machine's own, its dependencies would bring a second C library into the loader's default path.
+pub(crate) fn unpack(
+    package: &str,
+    version: &str,
+    architecture: &str,
+    folder: &Path,
+) -> Result<()> {
+    say(format!("fetching {package} {version} for {architecture} into {}", folder.display()));
+    let state = folder.join("apt");
+    let lists = state.join("lists");
+    std::fs::create_dir_all(lists.join("partial"))
+        .with_context(|| format!("creating {}", lists.display()))?;
+    let apt_get = |words: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command.current_dir(folder).args(["-qq", "-o", "Acquire::Retries=5"]);
+        command.arg("-o").arg(format!("APT::Architecture={architecture}"));
+        command.arg("-o").arg(format!("APT::Architectures={architecture}"));
+        command.arg("-o").arg(format!("Dir::State={}", state.display()));
+        command.arg("-o").arg(format!("Dir::Cache={}", state.display()));
+        // No installed packages: what this machine has is of another architecture. No user of apt's own, who may not write here.
+        command.args(["-o", "Dir::State::status=/dev/null", "-o", "APT::Sandbox::User="]);
+        command.args(words);
+        command
     };
-    say(format!("adding the architecture {architecture} to dpkg, so that its packages can be had"));
-    run(dpkg.args(["--add-architecture", architecture]))?;
-    update();
-    Ok(())
+    retry(3, "apt-get download", || {
+        // A source without this architecture fails to update; what counts is whether the package is then known.
+        if let Err(error) = run(&mut apt_get(&["update"])) {
+            warn(format!("{error:#}"));
+        }
+        run(&mut apt_get(&["download", &format!("{package}={version}")]))
+    })?;
+    let archives = std::fs::read_dir(folder)
+        .with_context(|| format!("listing {}", folder.display()))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
+    for archive in archives {
+        run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder))?;
+        std::fs::remove_file(&archive)
+            .with_context(|| format!("removing {}", archive.display()))?;
+    }
+    std::fs::remove_dir_all(&state).with_context(|| format!("removing {}", state.display()))
+}
+
+/// The version of a package that is installed.
+pub(crate) fn installed(package: &str) -> Option<String> {
+    let mut query = Command::new("dpkg-query");
+    output(query.args(["--show", "--showformat=${Version}", package])).ok()
 }
 
 /// The version that apt would install, if it knows the package.

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: how long a model takes, on this machine, on a board, or, marked as such, by an emulator.
 use crate::process::{output, say};
-use crate::targets::{Board, Reach, Target};
+use crate::targets::{Board, Reach, Size, Target};
 use crate::workspace::root;
 use crate::{build, setup};
 use anyhow::{Context, Result, bail};
@@ -32,14 +32,14 @@ struct Measurement {
     model: String,
     target: String,
     board: Option<String>,
-    /// The emulated CPU, `native`, or the board's address.
+    /// The emulated CPU, `native`, or `ssh`.
     place: String,
     /// `device` or `emulated`: an emulator's time says nothing about a board's.
     provenance: &'static str,
     git: Option<String>,
     rustc: String,
-    /// What the runner printed, unchanged.
-    record: Value,
+    /// What the runner printed, unchanged: one record for each runtime and instruction set.
+    records: Vec<Value>,
 }
 
 /// The part of the runner's record that the table shows.
@@ -47,15 +47,17 @@ struct Measurement {
 struct Record {
     runtime: String,
     isa: String,
-    latency_ns: Latency,
+    runs: u64,
+    median_us: f64,
+    mad_us: f64,
+    arena_bytes: u64,
+    machine: Machine,
 }
 
-/// Order statistics of one run's repetitions.
+/// The part of the machine's description that is checked.
 #[derive(Debug, Deserialize)]
-struct Latency {
-    n: u64,
-    median: f64,
-    mad: f64,
+struct Machine {
+    emulated: bool,
 }
 
 /// Where the runner is started.
@@ -79,8 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for place in &places {
         for model in &models {
             let text = place.bench(&runner, model)?;
-            let record = serde_json::from_str(&text)
-                .with_context(|| format!("reading the record of {}", model.display()))?;
+            let records = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+            let records =
+                records.with_context(|| format!("reading the records of {}", model.display()))?;
             measurements.push(Measurement {
                 model: model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                 target: args.target.clone(),
@@ -89,11 +92,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 provenance: if place.is_emulated() { "emulated" } else { "device" },
                 git: git.clone(),
                 rustc: rustc.clone(),
-                record,
+                records,
             });
         }
     }
-    println!("{}", table(&measurements)?);
+    println!("{}", table(&measurements, Target::read(&args.target)?.max_size.arena)?);
     let text = serde_json::to_string_pretty(&measurements)? + "\n";
     let kept = args.board.as_deref().map(|board| measurement_file(board, git.as_deref()));
     for file in args.json.iter().chain(&kept) {
@@ -111,7 +114,7 @@ impl Place {
     fn label(&self) -> &str {
         match self {
             Self::Here { label, .. } => label,
-            Self::Board { address } => address,
+            Self::Board { .. } => "ssh",
         }
     }
 
@@ -127,7 +130,7 @@ impl Place {
                 let mut words =
                     prefix.iter().map(Into::into).chain([runner.as_os_str().to_owned()]);
                 let mut command = Command::new(words.next().unwrap_or_default());
-                command.args(words).arg("bench").arg(model).arg("--json");
+                command.args(words).arg("bench").arg(model);
                 output(&mut command)
             }
             Self::Board { address } => {
@@ -140,7 +143,7 @@ impl Place {
                     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
                 });
                 let line = format!(
-                    "cd '{folder}' && ./'{runner}' bench './{model}' --json; code=$?; rm -r '{folder}'; exit $code"
+                    "cd '{folder}' && ./'{runner}' bench './{model}'; code=$?; rm -r '{folder}'; exit $code"
                 );
                 output(ssh(address).arg(line))
             }
@@ -205,30 +208,37 @@ fn measurement_file(board: &str, git: Option<&str>) -> PathBuf {
     root().join("targets/boards").join(board).join("measurements").join(name)
 }
 
-/// The runner prints one record, or a list of them, one for each instruction set.
-fn table(measurements: &[Measurement]) -> Result<String> {
+/// Errors: a record lacks a field, contradicts where it was measured, or needs more memory than the target has for it.
+fn table(measurements: &[Measurement], arena: Size) -> Result<String> {
     let mut text = format!(
-        "{:<32} {:<10} {:<10} {:<12} {:>12} {:>10} {:>6}  provenance\n",
-        "model", "runtime", "isa", "place", "median µs", "MAD µs", "n"
+        "{:<32} {:<10} {:<8} {:<12} {:>12} {:>9} {:>7} {:>12}  provenance\n",
+        "model", "runtime", "isa", "place", "median µs", "MAD µs", "runs", "arena"
     );
     for measurement in measurements {
-        let records = match &measurement.record {
-            Value::Array(records) => records.clone(),
-            record => vec![record.clone()],
-        };
-        for record in records {
-            let Record { runtime, isa, latency_ns } = Record::deserialize(&record)
+        for record in &measurement.records {
+            let record = Record::deserialize(record)
                 .with_context(|| format!("reading the record {record}"))?;
+            let provenance = measurement.provenance;
+            if record.machine.emulated != (provenance == "emulated") {
+                bail!(
+                    "the runner and we disagree on whether {} is {provenance}",
+                    measurement.model
+                );
+            }
+            let needed = Size(record.arena_bytes);
+            if needed > arena {
+                bail!("{} needs an arena of {needed}, the target has {arena}", measurement.model);
+            }
             text += &format!(
-                "{:<32} {:<10} {:<10} {:<12} {:>12.1} {:>10.1} {:>6}  {}\n",
+                "{:<32} {:<10} {:<8} {:<12} {:>12.1} {:>9.1} {:>7} {:>12}  {provenance}\n",
                 measurement.model,
-                runtime,
-                isa,
+                record.runtime,
+                record.isa,
                 measurement.place,
-                latency_ns.median / 1e3,
-                latency_ns.mad / 1e3,
-                latency_ns.n,
-                measurement.provenance
+                record.median_us,
+                record.mad_us,
+                record.runs,
+                needed.to_string(),
             );
         }
     }
@@ -239,7 +249,12 @@ fn table(measurements: &[Measurement]) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn measured(record: &str, provenance: &'static str) -> Measurement {
+    fn measured(emulated: bool, provenance: &'static str) -> Measurement {
+        let record = format!(
+            r#"{{"runtime":"arm","isa":"neon","runs":50,"median_us":123.4,"mad_us":0.5,"arena_bytes":2048,
+                "machine":{{"emulated":{emulated}}},"nodes":[]}}"#
+        );
+        let record: Value = serde_json::from_str(&record).unwrap();
         Measurement {
             model: "lenet-5.embdl".into(),
             target: "aarch64".into(),
@@ -248,28 +263,33 @@ mod tests {
             provenance,
             git: None,
             rustc: "rustc 1.95.0".into(),
-            record: serde_json::from_str(record).unwrap(),
+            records: vec![record.clone(), record],
         }
     }
 
     #[test]
     fn every_row_says_where_it_is_from() {
-        let record =
-            r#"{"runtime":"arm","isa":"neon","latency_ns":{"n":50,"median":123400.0,"mad":500.0}}"#;
-        let text = table(&[
-            measured(record, "emulated"),
-            measured(&format!("[{record},{record}]"), "device"),
-        ]);
-        let text = text.unwrap();
+        let measurements = [measured(true, "emulated"), measured(false, "device")];
+        let text = table(&measurements, Size(2048)).unwrap();
         let rows: Vec<&str> = text.lines().skip(1).collect();
-        assert_eq!(rows.len(), 3);
-        assert!(rows[0].contains("123.4") && rows[0].ends_with("50  emulated"), "{text}");
-        assert!(rows[2].ends_with("device"), "{text}");
+        assert_eq!(rows.len(), 4);
+        assert!(rows[0].contains("123.4") && rows[0].ends_with("2.0 KiB  emulated"), "{text}");
+        assert!(rows[3].ends_with("device"), "{text}");
     }
 
     #[test]
-    fn a_record_without_latency_is_an_error() {
-        let error = table(&[measured(r#"{"runtime":"arm","isa":"neon"}"#, "device")]).unwrap_err();
-        assert!(format!("{error:#}").contains("latency_ns"), "{error:#}");
+    fn an_emulated_time_does_not_pass_for_a_devices() {
+        let error = table(&[measured(true, "device")], Size(2048)).unwrap_err();
+        assert!(error.to_string().contains("disagree"), "{error:#}");
+    }
+
+    #[test]
+    fn an_arena_beyond_the_budget_and_a_record_without_latency_are_errors() {
+        let error = table(&[measured(false, "device")], Size(2047)).unwrap_err();
+        assert!(error.to_string().contains("needs an arena"), "{error:#}");
+        let mut without = measured(false, "device");
+        without.records[0].as_object_mut().unwrap().remove("median_us");
+        let error = table(&[without], Size(2048)).unwrap_err();
+        assert!(format!("{error:#}").contains("median_us"), "{error:#}");
     }
 }

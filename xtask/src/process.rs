@@ -1,6 +1,7 @@
 //! Starting other programs: shown before they run, checked after, repeated where a network is involved.
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -111,15 +112,8 @@ fn quoted(word: &str) -> String {
     }
 }
 
-#[cfg(unix)]
 fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_executable(file: &Path) -> bool {
-    file.is_file()
 }
 
 #[cfg(test)]

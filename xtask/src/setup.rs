@@ -129,7 +129,8 @@ fn emulated() -> Result<Vec<Runner>> {
         warn("targets/aarch64.toml names no emulated-cpus: nothing will be run");
     }
     let runner = |cpu: String| Runner {
-        command: format!("{program} {arguments} -cpu {cpu}"),
+        // The variable makes our own programs mark what they report as emulated.
+        command: format!("{program} {arguments} -E EMBDL_EMULATED={cpu} -cpu {cpu}"),
         label: cpu,
         is_emulated: true,
     };

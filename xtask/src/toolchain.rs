@@ -2,6 +2,7 @@
 use crate::process::{cargo, find_program, output, retry, run, say};
 use crate::{apt, workspace};
 use anyhow::{Context, Result, bail};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,7 +48,8 @@ impl Compiler {
 ///
 /// 1. The active toolchain, if it has the target's standard library, or if rustup can add it.
 /// 2. Debian's `rustc-web` with `libstd-rust-web-dev` of the target's architecture, in the same version: it stands beside the
-///    default toolchain and is used through `RUSTC`. For the bare-metal target its sources (`rust-web-src`) are compiled.
+///    default toolchain and is used through `RUSTC`. The library of the other architecture is unpacked in the user's cache
+///    where it is not installed. For the bare-metal target the sources (`rust-web-src`) are compiled.
 /// 3. Otherwise an error that says what was tried.
 pub(crate) fn pick(triple: &str) -> Result<Compiler> {
     let forced = std::env::var(OVERRIDE).unwrap_or_default();
@@ -72,8 +74,7 @@ pub(crate) fn pick(triple: &str) -> Result<Compiler> {
     }
     bail!(
         "no compiler for {triple}. Install Rust by https://rustup.rs and run `rustup target add {triple}`; or, on Debian, \
-         `dpkg --add-architecture arm64 && apt-get update && apt-get install rustc-web libstd-rust-web-dev:arm64 rust-web-src`.\n\
-         What was tried:\n- {}",
+         `apt-get install rustc-web libstd-rust-web-dev rust-web-src` and run this again.\nWhat was tried:\n- {}",
         tried.join("\n- ")
     );
 }
@@ -107,27 +108,26 @@ fn debian_packages(triple: &str) -> Result<Compiler> {
         bail!("this is not Debian");
     }
     let is_bare_metal = triple == BARE_METAL;
-    let package = if is_bare_metal { "rust-web-src" } else { "libstd-rust-web-dev:arm64" };
-    let is_complete = |rustc: &Path| {
-        if is_bare_metal { has_sources(rustc) } else { has_standard_library(rustc, triple) }
+    let mut packages = vec!["rustc-web", "libstd-rust-web-dev"];
+    packages.extend(is_bare_metal.then_some("rust-web-src"));
+    if packages.iter().any(|package| apt::installed(package).is_none()) {
+        check_candidate()?;
+        apt::install(&packages, "a compiler for other targets, beside your default one")?;
+    }
+    let packaged = packaged_rustc().context("the package rustc-web ships no rustc")?;
+    let (rustc, how) = if is_bare_metal {
+        (packaged, "which compiles core and alloc first")
+    } else if has_standard_library(&packaged, triple) {
+        (packaged, "which has the target")
+    } else {
+        (with_foreign_library(&packaged, triple)?, "with the standard library of its arm64 package")
     };
-    let rustc = match packaged_rustc().filter(|rustc| is_complete(rustc)) {
-        Some(rustc) => rustc,
-        None => {
-            check_candidate()?;
-            if !is_bare_metal {
-                apt::add_architecture("arm64")?;
-            }
-            let reason = "a compiler for other targets, beside your default one";
-            apt::install(&["rustc-web", "libstd-rust-web-dev", package], reason)?;
-            packaged_rustc().context("the package rustc-web ships no rustc")?
-        }
-    };
-    if !is_complete(&rustc) {
-        bail!("{} lacks {triple} although {package} is installed", rustc.display());
+    let is_complete =
+        if is_bare_metal { has_sources(&rustc) } else { has_standard_library(&rustc, triple) };
+    if !is_complete {
+        bail!("{} lacks {triple} although everything is installed", rustc.display());
     }
     let version = output(Command::new(&rustc).arg("--version"))?;
-    let how = if is_bare_metal { "which compiles core and alloc first" } else { "used by RUSTC" };
     let explanation = format!("{triple}: Debian's rustc-web ({}), {how}", version.trim());
     Ok(Compiler {
         rustc: Some(rustc),
@@ -135,6 +135,40 @@ fn debian_packages(triple: &str) -> Result<Compiler> {
         triple: triple.to_owned(),
         explanation,
     })
+}
+
+/// A compiler that also sees the standard library of the arm64 package, which is unpacked in the user's cache.
+///
+/// It is the packaged one behind a script that points it to a folder with both targets.
+fn with_foreign_library(packaged: &Path, triple: &str) -> Result<PathBuf> {
+    let version = apt::installed("rustc-web").context("rustc-web is not installed")?;
+    let folder = workspace::cache()?.join(format!("rust-web-{version}"));
+    let rustc = folder.join("rustc");
+    if has_standard_library(&rustc, triple) {
+        return Ok(rustc);
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    apt::unpack("libstd-rust-web-dev", &version, "arm64", &folder)?;
+    let sysroot = output(Command::new(packaged).args(["--print", "sysroot"]))?;
+    let targets = folder.join("usr/lib/rustlib");
+    let host = Path::new(sysroot.trim()).join("lib/rustlib");
+    for entry in std::fs::read_dir(&host).with_context(|| format!("listing {}", host.display()))? {
+        let entry = entry?;
+        let link = targets.join(entry.file_name());
+        if !link.exists() {
+            std::os::unix::fs::symlink(entry.path(), &link)
+                .with_context(|| format!("linking {}", link.display()))?;
+        }
+    }
+    let script = format!(
+        "#!/bin/sh\nexec '{}' --sysroot '{}' \"$@\"\n",
+        packaged.display(),
+        folder.join("usr").display()
+    );
+    std::fs::write(&rustc, script).with_context(|| format!("writing {}", rustc.display()))?;
+    std::fs::set_permissions(&rustc, PermissionsExt::from_mode(0o755))
+        .with_context(|| format!("making {} executable", rustc.display()))?;
+    Ok(rustc)
 }
 
 /// Errors: Debian's package is older than the Rust that the workspace declares.

@@ -12,6 +12,13 @@ pub(crate) fn root() -> PathBuf {
     own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
+/// The project's folder in the user's cache, for what is fetched once.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    Ok(folder.context("neither XDG_CACHE_HOME nor HOME is set")?.join("embdl"))
+}
+
 /// What `cargo metadata` says about this workspace, reduced to what the commands use.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Metadata {

@@ -47,7 +47,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ),
 ];
 /// How many entries in a row one comment may give the reason for.
-const ENTRIES_A_COMMENT: usize = 3;
+const ENTRIES_A_COMMENT: usize = 4;
 
 /// Checks all manifests of the workspace.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
@@ -236,7 +236,7 @@ mod tests {
             |text: &str| check_one("Cargo.toml", &format!("[workspace.dependencies]\n{text}"));
         assert!(root("ours = { path = 'crates/ours' }\n\n# Logs.\na = '1'\nb = '1'").is_empty());
         assert_eq!(root("a = '1'"), ["2: `a` has no comment that says what it is for"]);
-        assert_eq!(root("# Logs.\na = '1'\nb = '1'\nc = '1'\nd = '1'").len(), 1);
+        assert_eq!(root("# Logs.\na = '1'\nb = '1'\nc = '1'\nd = '1'\ne = '1'").len(), 1);
         assert_eq!(root("# Logs.\n\na = '1'").len(), 1);
         assert!(check_one("Cargo.toml", "[profile.dev]\na = '1'").is_empty());
     }
