@@ -60,20 +60,20 @@ impl Level {
     /// # Errors
     /// If the level is unknown or this CPU lacks it, or the CPU has none of the levels.
     pub fn select(asked: Option<&str>) -> Result<Self, RuntimeError> {
-        let from_environment = env::var(ISA_VARIABLE).ok().filter(|name| !name.is_empty());
+        Self::resolve(asked, env::var(ISA_VARIABLE).ok().as_deref())
+    }
+
+    /// As `select`, with the value of the environment variable; an empty one asks for nothing.
+    fn resolve(asked: Option<&str>, environment: Option<&str>) -> Result<Self, RuntimeError> {
         let levels = Self::available();
-        match asked.or(from_environment.as_deref()) {
-            None => levels
-                .first()
-                .copied()
-                .ok_or(RuntimeError::NotDetected { runtime: "atom", needed: "SSE4.1" }),
-            Some(asked) => {
-                levels.iter().copied().find(|level| level.name() == asked).ok_or_else(|| {
-                    let available = levels.iter().map(|level| level.name()).collect();
-                    RuntimeError::IsaUnavailable { asked: asked.to_owned(), available }
-                })
-            }
-        }
+        let Some(asked) = asked.or(environment.filter(|name| !name.is_empty())) else {
+            let none = RuntimeError::NotDetected { runtime: "atom", needed: "SSE4.1" };
+            return levels.first().copied().ok_or(none);
+        };
+        levels.iter().copied().find(|level| level.name() == asked).ok_or_else(|| {
+            let available = levels.iter().map(|level| level.name()).collect();
+            RuntimeError::IsaUnavailable { asked: asked.to_owned(), available }
+        })
     }
 
     /// Name of the level: "avx2" or "sse41".
@@ -94,10 +94,21 @@ mod tests {
     fn levels_are_found_by_their_names_and_others_refused() {
         let levels = Level::available();
         for level in &levels {
-            assert_eq!(Level::select(Some(level.name())), Ok(*level));
+            assert_eq!(Level::resolve(Some(level.name()), None), Ok(*level));
         }
         let available = levels.iter().map(|level| level.name()).collect();
         let refusal = RuntimeError::IsaUnavailable { asked: "neon".to_owned(), available };
-        assert_eq!(Level::select(Some("neon")), Err(refusal));
+        assert_eq!(Level::resolve(Some("neon"), None), Err(refusal));
+    }
+
+    #[test]
+    fn an_argument_comes_before_the_environment_and_both_before_the_best() {
+        let levels = Level::available();
+        let (best, least) = (levels[0], levels[levels.len() - 1]);
+        assert_eq!(Level::resolve(None, None), Ok(best));
+        assert_eq!(Level::resolve(None, Some("")), Ok(best));
+        assert_eq!(Level::resolve(None, Some(least.name())), Ok(least));
+        assert_eq!(Level::resolve(Some(least.name()), Some("neon")), Ok(least));
+        assert!(Level::resolve(None, Some("neon")).is_err());
     }
 }

@@ -12,10 +12,10 @@ use embdl_core::runtime::{Capabilities, RuntimeError};
 
 use detect::Level;
 
-/// The runtime "atom": every level of this CPU may be asked for at load; the default is what [`kernels`] takes.
+/// The runtime "atom": every level of this CPU may be asked for at load; the default is what [`kernels()`] takes.
 ///
 /// # Errors
-/// As for [`kernels`].
+/// As for [`kernels()`].
 pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
     let isa = Level::select(None)?.name();
     let isas = Level::available().into_iter().map(Level::name).collect();

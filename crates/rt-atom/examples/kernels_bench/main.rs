@@ -16,6 +16,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
+mod networks;
 mod rows;
 mod windows;
 
@@ -67,6 +68,9 @@ fn main() {
                 });
             }
         }
+        networks::run(isa, &mut |name, kernel, macs, run| {
+            report(name, kernel, macs, f64::NAN, run);
+        });
         rows::run(&**kernels, &mut |name, kernel, macs, run| {
             report(name, kernel, macs, f64::NAN, run);
         });
