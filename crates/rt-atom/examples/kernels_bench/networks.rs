@@ -11,7 +11,7 @@ use embdl_core::runtime::{LoadOptions, Runtime, WeightForm};
 use embdl_core::tensor::{Shape, TensorMut, TensorRef, ValueType};
 use embdl_testkit::Random;
 
-use crate::Report;
+use crate::bench::Report;
 
 /// Times the LeNets in floats and in integers, dense and with a tenth of the weights.
 pub(crate) fn run(isa: &str, report: Report<'_>) {

@@ -6,7 +6,7 @@ use core::hint::black_box;
 use embdl_core::kernels::{CodebookQ8, Kernels, OutQ8, RowsF32, RowsQ8, SparseF32, SparseQ8};
 use embdl_testkit::Random;
 
-use crate::{Report, usual_requant};
+use crate::bench::{Report, usual_requant};
 
 const LAYERS: &[(&str, usize, usize)] = &[("300-100 fc1", 300, 784), ("lenet-5 fc1", 500, 800)];
 

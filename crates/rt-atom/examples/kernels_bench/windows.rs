@@ -5,7 +5,7 @@ use core::hint::black_box;
 use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, Kernels, OutQ8, WindowGeometry};
 use embdl_testkit::Random;
 
-use crate::{Report, usual_requant};
+use crate::bench::{Report, usual_requant};
 
 /// What it is, input height and width, channels, stride.
 const DEPTHWISE: &[(&str, usize, usize, usize)] = &[
