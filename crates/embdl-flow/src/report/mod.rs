@@ -1,15 +1,17 @@
 //! A run as people read it: terminal tables, a JSON summary, and one HTML page.
 
 mod format;
-mod html;
 mod json;
+mod page;
+mod plot;
 mod seeds;
+mod svg;
 mod table;
 
 use crate::record::{NetworkRecord, RunRecord};
 
-pub use html::html;
 pub use json::summary_json;
+pub use page::html;
 pub use table::table;
 
 /// Whether all retests of each network gave the same outputs, bit for bit.

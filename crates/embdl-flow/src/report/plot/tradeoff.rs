@@ -1,0 +1,213 @@
+//! Accuracy against file size along the steps of the pipeline.
+
+use super::super::format::{bytes, percent};
+use super::super::svg::{Anchor, Scale, Svg, linear_domain, log_domain, text_width};
+use super::{Area, accuracy_axis};
+use crate::record::{NetworkRecord, StepRecord};
+
+const SIZE: (f64, f64) = (760.0, 430.0);
+const AREA: Area = Area { left: 64.0, top: 38.0, right: 736.0, bottom: 376.0 };
+const FONT: f64 = 13.0;
+/// A range of accuracies below this is noise blown up.
+const LEAST_RANGE: f64 = 0.01;
+
+/// The first network's steps, connected; those of the others (further seeds) as light points.
+/// `error` is the standard error of one accuracy on the test set.
+pub(in super::super) fn tradeoff(networks: &[&NetworkRecord], error: Option<f64>) -> String {
+    let Some(network) = networks.first() else { return String::new() };
+    let baseline = network.fp32.accuracy;
+    let all = || networks.iter().flat_map(|network| &network.steps);
+    let accuracies = all().map(|step| step.test_accuracy).chain([baseline]);
+    let band = error.map(|error| [baseline - error, baseline + error]).into_iter().flatten();
+    let y = Scale::linear(
+        linear_domain(accuracies.chain(band), LEAST_RANGE, (0.0, 1.0)),
+        (AREA.bottom, AREA.top),
+    );
+    #[expect(clippy::cast_precision_loss, reason = "it becomes a position")]
+    let size = |step: &StepRecord| step.file_bytes as f64;
+    let x = Scale::logarithmic(log_domain(all().map(size)), (AREA.left, AREA.right));
+
+    let mut svg = Svg::new(
+        SIZE.0,
+        SIZE.1,
+        "Test accuracy against file size, step by step",
+        &description(network),
+    );
+    if let Some(error) = error {
+        let (top, bottom) = (y.at(baseline + error), y.at(baseline - error));
+        svg.rect((AREA.left, top), (AREA.right - AREA.left, bottom - top), "band");
+    }
+    accuracy_axis(&mut svg, AREA, &y, 6, "Test accuracy");
+    for tick in x.ticks(8) {
+        let at = x.at(tick);
+        svg.line((at, AREA.bottom), (at, AREA.bottom + 5.0), "axis");
+        #[expect(clippy::cast_possible_truncation, reason = "a file size")]
+        #[expect(clippy::cast_sign_loss, reason = "logarithmic ticks are positive")]
+        let text = short_bytes(tick.round() as u64);
+        svg.text((at, AREA.bottom + 20.0), &text, Anchor::Middle, "tick");
+    }
+    svg.line((AREA.left, AREA.bottom), (AREA.right, AREA.bottom), "axis");
+    svg.text(
+        (AREA.right, AREA.bottom + 42.0),
+        "File size, logarithmic: smaller is to the left",
+        Anchor::End,
+        "axis-label",
+    );
+
+    let base = y.at(baseline);
+    svg.line((AREA.left, base), (AREA.right, base), "baseline");
+    let mut labels = Labels::default();
+    let text = format!("fp32 {}", percent(baseline));
+    let above = if base - AREA.top > 24.0 { base - 7.0 } else { base + 17.0 };
+    svg.text((AREA.left + 6.0, above), &text, Anchor::Start, "muted");
+    labels.avoid(Bounds::of(AREA.left + 6.0, above, &text, Anchor::Start));
+
+    for other in networks.iter().skip(1) {
+        for step in other.steps.iter().filter(|step| step.test_accuracy.is_finite()) {
+            let title = format!("seed {}: {}", other.seed, label(step).join(" "));
+            svg.dot((x.at(size(step)), y.at(step.test_accuracy)), 4.0, "further", &title);
+        }
+    }
+    let shown: Vec<&StepRecord> =
+        network.steps.iter().filter(|step| step.test_accuracy.is_finite()).collect();
+    let points: Vec<(f64, f64)> =
+        shown.iter().map(|step| (x.at(size(step)), y.at(step.test_accuracy))).collect();
+    svg.polyline(&points, "main");
+    labels.points.clone_from(&points);
+    for (step, &point) in shown.iter().zip(&points) {
+        svg.dot(point, 5.5, "main-dot", &step.what);
+    }
+    for (step, &point) in shown.iter().zip(&points) {
+        labels.place(&mut svg, point, &label(step));
+    }
+    svg.finish()
+}
+
+fn label(step: &StepRecord) -> [String; 2] {
+    [step.step.clone(), format!("{} · {}", percent(step.test_accuracy), bytes(step.file_bytes))]
+}
+
+fn description(network: &NetworkRecord) -> String {
+    let steps: Vec<String> = network
+        .steps
+        .iter()
+        .map(|step| {
+            format!("{}: {}, {}", step.step, bytes(step.file_bytes), percent(step.test_accuracy))
+        })
+        .collect();
+    format!("fp32: {}. {}.", percent(network.fp32.accuracy), steps.join("; "))
+}
+
+/// "50 kB" rather than "50.0 kB".
+fn short_bytes(number: u64) -> String {
+    let text = bytes(number);
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
+/// Where a text is, about.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    left: f64,
+    top: f64,
+    right: f64,
+    bottom: f64,
+}
+
+impl Bounds {
+    fn of(x: f64, baseline: f64, text: &str, anchor: Anchor) -> Self {
+        let width = text_width(text, FONT);
+        let left = match anchor {
+            Anchor::Start => x,
+            Anchor::Middle => x - width / 2.0,
+            Anchor::End => x - width,
+        };
+        Self { left, top: baseline - FONT, right: left + width, bottom: baseline + 4.0 }
+    }
+
+    fn hits(&self, other: &Self) -> bool {
+        self.left < other.right
+            && other.left < self.right
+            && self.top < other.bottom
+            && other.top < self.bottom
+    }
+
+    fn holds(&self, point: (f64, f64), margin: f64) -> bool {
+        (self.left - margin..=self.right + margin).contains(&point.0)
+            && (self.top - margin..=self.bottom + margin).contains(&point.1)
+    }
+}
+
+/// Puts labels of two lines beside points, where they hide least.
+#[derive(Debug, Default)]
+struct Labels {
+    points: Vec<(f64, f64)>,
+    taken: Vec<Bounds>,
+}
+
+impl Labels {
+    fn avoid(&mut self, bounds: Bounds) {
+        self.taken.push(bounds);
+    }
+
+    fn place(&mut self, svg: &mut Svg, point: (f64, f64), lines: &[String; 2]) {
+        let (x, y) = point;
+        let candidates = [
+            (x, y - 30.0, Anchor::Middle),
+            (x, y + 24.0, Anchor::Middle),
+            (x + 12.0, y - 4.0, Anchor::Start),
+            (x - 12.0, y - 4.0, Anchor::End),
+            (x + 8.0, y - 28.0, Anchor::Start),
+            (x - 8.0, y - 28.0, Anchor::End),
+            (x + 8.0, y + 22.0, Anchor::Start),
+            (x - 8.0, y + 22.0, Anchor::End),
+            (x, y - 62.0, Anchor::Middle),
+            (x, y + 56.0, Anchor::Middle),
+        ];
+        let bounds = |&(x, y, anchor): &(f64, f64, Anchor)| {
+            let longest = lines.iter().max_by_key(|line| line.chars().count());
+            let mut bounds = Bounds::of(x, y, longest.map_or("", |line| line), anchor);
+            bounds.bottom += 16.0;
+            bounds
+        };
+        let best = candidates
+            .iter()
+            .min_by(|lhs, rhs| self.cost(bounds(lhs)).total_cmp(&self.cost(bounds(rhs))))
+            .unwrap_or(&candidates[0]);
+        svg.text((best.0, best.1), &lines[0], best.2, "strong halo");
+        svg.text((best.0, best.1 + 16.0), &lines[1], best.2, "value halo");
+        self.taken.push(bounds(best));
+    }
+
+    fn cost(&self, label: Bounds) -> f64 {
+        let mut cost = 0.0;
+        if label.left < AREA.left - 4.0
+            || label.right > SIZE.0
+            || label.top < AREA.top - 8.0
+            || label.bottom > AREA.bottom
+        {
+            cost += 500.0;
+        }
+        for taken in &self.taken {
+            cost += if label.hits(taken) { 100.0 } else { 0.0 };
+        }
+        for &point in &self.points {
+            cost += if label.holds(point, 5.0) { 60.0 } else { 0.0 };
+        }
+        for pair in self.points.windows(2) {
+            for i in 1..16 {
+                let share = f64::from(i) / 16.0;
+                let between = (
+                    pair[0].0 + share * (pair[1].0 - pair[0].0),
+                    pair[0].1 + share * (pair[1].1 - pair[0].1),
+                );
+                cost += if label.holds(between, 2.0) { 4.0 } else { 0.0 };
+            }
+        }
+        cost
+    }
+}
