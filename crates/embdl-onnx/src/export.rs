@@ -229,7 +229,12 @@ impl<'a> Exporter<'a> {
             return Err(ExportError::Node { node: node.name.clone(), op: node.op.name(), reason });
         }
         let mut attributes = window_attributes(&pool.window, is_max);
-        attributes.push(int_attribute("ceil_mode", pool.ceil.into()));
+        // Programs disagree about windows that would start on the trailing pad; where ceil mode changes nothing, it is
+        // not asked for.
+        let floor = Op::Pool(Pool { ceil: false, ..*pool });
+        let input = self.graph.values[node.inputs[0]].shape;
+        let is_same = floor.infer(&[input], None) == Ok(self.graph.values[node.output].shape);
+        attributes.push(int_attribute("ceil_mode", (pool.ceil && !is_same).into()));
         if let PoolKind::Average { include_pads } = pool.kind {
             attributes.push(int_attribute("count_include_pad", include_pads.into()));
         }

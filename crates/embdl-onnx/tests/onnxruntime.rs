@@ -56,7 +56,7 @@ fn onnx_runtime_agrees() {
         zoo::NAMES.iter().filter_map(|name| zoo::by_name(name, 4)).collect();
     for seed in 0..40_u64 {
         let genes: Vec<u8> =
-            noise(seed + 1, 30).iter().map(|x| (x * 127.0 + 128.0) as u8).collect();
+            noise(seed + 1, 30).iter().flat_map(|x| x.to_bits().to_le_bytes()).collect();
         let mut graph = random_graph(&genes);
         for node in &mut graph.nodes {
             if let Op::Lrn(lrn) = &mut node.op {

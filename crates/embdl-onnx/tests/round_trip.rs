@@ -5,7 +5,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::random::random_graph;
-use common::{assert_close, evaluate, in_graph_order, in_onnx_order, noise};
+use common::{assert_close, evaluate, noise, tract};
 use embdl_core::op::{Activation, Op};
 use embdl_core::tensor::Shape;
 use embdl_graph::{Form, Graph, GraphBuilder, zoo};
@@ -13,40 +13,10 @@ use embdl_onnx::{ExportOptions, ImportOptions, export, export_with, import, impo
 use proptest::prelude::*;
 use prost::Message as _;
 use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::*;
 
 fn reimport(graph: &Graph) -> Graph {
     let bytes = export(graph).expect("the graph has an ONNX form");
     import(&bytes, &ImportOptions::default()).expect("what was exported is read")
-}
-
-/// Outputs that tract computes, in the graph's order.
-fn run_tract(bytes: &[u8], graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let dims = |shape: Shape| -> Vec<usize> {
-        let dims: Vec<usize> = shape.iter().collect();
-        if let &[n, h, w, c] = dims.as_slice() { vec![n, c, h, w] } else { dims }
-    };
-    let mut model = onnx().model_for_read(&mut &*bytes).expect("tract reads the file");
-    let mut tensors = tvec!();
-    for (at, (&id, values)) in graph.inputs.iter().zip(inputs).enumerate() {
-        let shape = graph.values[id].shape;
-        let dims = dims(shape);
-        model = model.with_input_fact(at, f32::fact(&dims).into()).expect("the shape fits");
-        let values = in_onnx_order(values, shape);
-        tensors.push(Tensor::from_shape(&dims, &values).expect("as many values").into());
-    }
-    let plan = model.into_typed().and_then(|model| model.into_runnable()).expect("tract runs it");
-    let results = plan.run(tensors).expect("tract runs");
-    let outputs = graph.outputs.iter().zip(results.iter());
-    outputs
-        .map(|(&id, tensor)| {
-            let shape = graph.values[id].shape;
-            let plain = tensor.to_plain_array_view::<f32>().expect("floats");
-            assert_eq!(plain.shape(), dims(shape), "the file says the shape of its outputs");
-            let values: Vec<f32> = plain.iter().copied().collect();
-            in_graph_order(&values, shape)
-        })
-        .collect()
 }
 
 fn check_with_tract(graph: &Graph) {
@@ -54,7 +24,7 @@ fn check_with_tract(graph: &Graph) {
         graph.inputs.iter().map(|&id| noise(99, graph.values[id].shape.len())).collect();
     let expected = evaluate(graph, &inputs);
     let bytes = export(graph).expect("the graph has an ONNX form");
-    for (found, expected) in run_tract(&bytes, graph, &inputs).iter().zip(&expected) {
+    for (found, expected) in tract::run(&bytes, graph, &inputs).iter().zip(&expected) {
         assert_close(found, expected, &graph.to_string());
     }
 }
@@ -97,7 +67,7 @@ fn constrained_weights_are_written_as_the_network_computes() {
     graph.params[0].form = Form::Integer { bits: 4, scales: vec![0.02] };
     graph.params[2].form = Form::Shared {
         centroids: vec![-0.1, 0.0, 0.1],
-        codes: (0..graph.params[2].len()).map(|at| (at % 3) as u8).collect(),
+        codes: (0..graph.params[2].len()).map(|at| [0, 1, 2][at % 3]).collect(),
         step: None,
     };
     let again = reimport(&graph);

@@ -25,15 +25,16 @@ use importer::Importer;
 pub struct ImportOptions {
     /// Sizes of dimensions that the file leaves open, by their names there. The batch needs none: it is always 1.
     pub symbols: BTreeMap<String, usize>,
-    /// Largest file that is read, in bytes. Memory stays within a small multiple of the file.
+    /// Largest file that is read, in bytes. Weights take a small multiple of that in memory.
     pub max_bytes: u64,
-    /// Largest number of nodes, names, attributes and so on; ResNet-152 has about 15,000.
+    /// Largest number of nodes, names, attributes and so on, each of which takes up to a kilobyte in memory; ResNet-152
+    /// has about 15,000.
     pub max_fields: usize,
 }
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { symbols: BTreeMap::new(), max_bytes: 1 << 31, max_fields: 1 << 18 }
+        Self { symbols: BTreeMap::new(), max_bytes: 1 << 31, max_fields: 1 << 17 }
     }
 }
 

@@ -1,7 +1,9 @@
 //! A naive float evaluator of graphs, and what the tests share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod proto;
 pub(crate) mod random;
+pub(crate) mod tract;
 
 use embdl_core::op::{Conv2d, Lrn, Op, Pool, PoolKind};
 use embdl_core::tensor::Shape;
@@ -25,14 +27,13 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Properties are tried on `cases` examples; failing ones are kept beside the test file, to be committed.
+/// Properties are tried on `cases` examples, or on as many as `PROPTEST_CASES` says; failing ones are kept beside the
+/// test file, to be committed.
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let persistence = FileFailurePersistence::WithSource("regressions");
-    ProptestConfig {
-        cases,
-        failure_persistence: Some(Box::new(persistence)),
-        ..ProptestConfig::default()
-    }
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
 }
 
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], what: &str) {

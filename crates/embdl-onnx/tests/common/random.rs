@@ -55,7 +55,7 @@ impl Grower {
             pads: [b & 1, b >> 1 & 1, b >> 2 & 1, b >> 3 & 1].map(u32::from),
         };
         let pooling = Window { dilation: [1; 2], ..window };
-        let ceil = b & 16 != 0;
+        let ceil = b & 16 != 0 && shape.rank() == 4 && hangs_over(&pooling, shape);
         match kind % 12 {
             0 | 1 if shape.rank() == 4 => {
                 let ci = shape.dim(3);
@@ -161,4 +161,18 @@ impl Grower {
             self.count += 1;
         }
     }
+}
+
+/// Whether ceil mode adds a window, and drops none that would start on a pad: the checker of opset 17 counts those.
+fn hangs_over(window: &Window, shape: Shape) -> bool {
+    let extents = |axis: usize| {
+        let size = shape.dim(axis + 1);
+        let floor = window.extent("pool", axis, size, false).ok()?;
+        let ceil = window.extent("pool", axis, size, true).ok()?;
+        let padded = size + (window.pads[axis] + window.pads[axis + 2]) as usize;
+        let room = padded - window.kernel[axis] as usize;
+        Some((floor, ceil, room.div_ceil(window.stride[axis] as usize) + 1))
+    };
+    let (Some(rows), Some(columns)) = (extents(0), extents(1)) else { return false };
+    (rows.0 != rows.1 || columns.0 != columns.1) && rows.1 == rows.2 && columns.1 == columns.2
 }
