@@ -3,11 +3,13 @@
 mod elementwise;
 mod layers;
 mod networks;
+mod random;
 mod windows;
 
 pub use elementwise::{boundaries, element_wise, layouts, normalizations};
 pub use layers::{convolutions, dense_layers};
 pub use networks::{batches, lenet5_int8, networks};
+pub use random::random_networks;
 pub use windows::pools;
 
 use embdl_core::format::{self, Limits};

@@ -43,36 +43,38 @@ pub fn lenet5_int8() -> Net {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Numbers {
+pub(super) enum Numbers {
+    /// Floats throughout.
     Float,
+    /// Levels throughout.
     Int8,
 }
 
 /// Adds layers with random weights of a fitting spread.
-struct Builder {
-    net: Net,
-    random: Random,
+pub(super) struct Builder {
+    pub(super) net: Net,
+    pub(super) random: Random,
     numbers: Numbers,
 }
 
 impl Builder {
-    fn new(numbers: Numbers, seed: u64) -> Self {
+    pub(super) fn new(numbers: Numbers, seed: u64) -> Self {
         Self { net: Net::new(), random: Random::new(seed), numbers }
     }
 
-    fn input(&mut self, shape: Shape) -> ValueId {
+    pub(super) fn input(&mut self, shape: Shape) -> ValueId {
         let elements = self.elements(0.011, 120);
         self.net.input(shape, elements)
     }
 
-    fn elements(&self, scale: f32, zero_point: u8) -> Elements {
+    pub(super) fn elements(&self, scale: f32, zero_point: u8) -> Elements {
         match self.numbers {
             Numbers::Float => Elements::F32,
             Numbers::Int8 => Elements::U8(Quant { scale, zero_point }),
         }
     }
 
-    fn conv(
+    pub(super) fn conv(
         &mut self,
         input: ValueId,
         co: usize,
@@ -131,7 +133,7 @@ impl Builder {
     }
 
     /// A node whose result has the element type and scale of its input.
-    fn same(&mut self, op: Op, input: ValueId) -> ValueId {
+    pub(super) fn same(&mut self, op: Op, input: ValueId) -> ValueId {
         let elements = crate::net::elements_of(self.net.kind(input));
         self.net.node(op, &[input], elements)
     }

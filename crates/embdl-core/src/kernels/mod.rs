@@ -177,7 +177,7 @@ pub trait Kernels: Send + Sync {
 
     /// Whether a dense layer of `density` (share of non-zero weights) is expected to run faster as sparse rows.
     fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-        density < if quantized { 0.25 } else { 0.35 }
+        density < if quantized { 0.25 } else { 0.1 }
     }
 
     /// f32 GEMM. Weights are packed by `tile_f32`.
