@@ -71,8 +71,8 @@ pub(super) fn sensitivity(out: &mut String, network: &NetworkRecord) {
         return;
     }
     out.push_str(
-        "<h3>Which layers mind</h3>\n<p>Validation accuracy when one layer alone is compressed, without \
-         retraining. Retraining wins most of it back, so this ranks layers and forecasts nothing. Grey: the other \
+        "<h3>Which layers are sensitive</h3>\n<p>Validation accuracy when one layer alone is compressed, without \
+         retraining: this ranks the layers, it does not predict the accuracy of the final file. Grey: the other \
          layers; dashed: the trained network.</p>\n",
     );
     for (heading, panels) in
@@ -146,8 +146,7 @@ pub(super) fn latency(out: &mut String, network: &NetworkRecord, cpu: &str) {
             out,
             "Time for one image, emulated",
             &emulated,
-            "Emulated: says nothing about a device's time. Shown so that nobody takes these for measurements; \
-             what an emulator proves is that the outputs are right.",
+            "Emulated: says nothing about a device's time. What an emulator proves is that the outputs are right.",
         );
     }
 }

@@ -67,11 +67,11 @@ pub fn html(run: &RunRecord) -> String {
 fn headline(group: &Seeds<'_>) -> String {
     let network = group.first();
     format!(
-        "{} on {}: {} smaller, {}",
+        "{} on {}: {}\u{a0}smaller, {}",
         network.name,
         network.dataset,
         ratio(network.compressed.ratio),
-        loss_in_words(loss(network)),
+        loss_in_words(loss(network)).replacen(" points", "\u{a0}points", 1),
     )
 }
 

@@ -18,8 +18,7 @@ const MEANING: &[(&str, &str)] = &[
     ),
     (
         "The test set",
-        "chose nothing. Settings, epochs and the order of steps were chosen on validation images held back from \
-         training.",
+        "chose nothing: whatever the run selected, it selected by validation images held back from training.",
     ),
     (
         "Loss",

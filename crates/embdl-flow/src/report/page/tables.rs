@@ -154,7 +154,7 @@ pub(super) fn layers(out: &mut String, network: &NetworkRecord) {
     let (weights, nonzero) = (sum(|layer| layer.weights), sum(|layer| layer.nonzero));
     let in_layers = sum(|layer| layer.file_bytes);
     if let Some(rest) = file.checked_sub(in_layers).filter(|&rest| rest > 0) {
-        let text = ["header, graph and checksums", "", "", "", "", ""].map(String::from);
+        let text = ["all else", "", "", "", "", ""].map(String::from);
         let [a, b, c, d, e, f] = text;
         grid.row(&[a, b, c, d, e, f, thousands(rest), share(rest, file)]);
     }

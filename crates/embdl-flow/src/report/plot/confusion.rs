@@ -8,6 +8,7 @@ pub(in super::super) const MOST_CLASSES: usize = 24;
 
 const WIDTH: f64 = 760.0;
 const FONT: f64 = 12.0;
+const AXES: &str = "true ↓  predicted →";
 
 /// A heat map of counts: hits muted, mistakes coloured by the root of their count. Rows are true classes. The matrix
 /// must have at most [`MOST_CLASSES`] rows.
@@ -16,7 +17,7 @@ pub(in super::super) fn confusion(matrix: &[Vec<u64>], classes: &[String]) -> St
     let n = matrix.len();
     let names: Vec<String> = (0..n).map(|i| shortened(&class(classes, i), 16)).collect();
     let longest = names.iter().map(|name| text_width(name, FONT)).fold(20.0, f64::max);
-    let left = longest + 40.0;
+    let left = (longest + 16.0).max(text_width(AXES, FONT) + 10.0);
     let top = 34.0 + longest * 0.75;
     let cell = ((WIDTH - left - 64.0) / n.max(1) as f64).clamp(18.0, 52.0);
     let row_height = cell.min(36.0);
@@ -34,7 +35,7 @@ pub(in super::super) fn confusion(matrix: &[Vec<u64>], classes: &[String]) -> St
         "Confusion matrix",
         &format!("Most frequent mistakes: {}", description.join(", ")),
     );
-    svg.text((left - 8.0, top - 8.0), "true ↓  predicted →", Anchor::End, "axis-label");
+    svg.text((left - 8.0, top - 8.0), AXES, Anchor::End, "axis-label");
     svg.text((end + 58.0, top - 8.0), "recall", Anchor::End, "axis-label");
     for (i, name) in names.iter().enumerate() {
         let x = left + cell * (i as f64 + 0.5) + 4.0;

@@ -1,13 +1,14 @@
 //! Time for one image, by runtime and instruction set.
 
 use super::super::format::{microseconds, shortened};
-use super::super::svg::{Anchor, Scale, Svg, text_width};
+use super::super::svg::{Anchor, Scale, Svg, bold_width};
 use super::file_class;
 use crate::record::Latency;
 
 const WIDTH: f64 = 760.0;
 const TOP: f64 = 30.0;
 const BAR: f64 = 16.0;
+const EMULATED: &str = "emulated: says nothing about a device's time";
 
 /// Bars for those latencies that are (or are not) emulated: the two never share an axis. Emulated ones are hatched.
 /// Nothing if there are none.
@@ -26,7 +27,7 @@ pub(in super::super) fn latency(latencies: &[Latency], emulated: bool) -> String
             None => rows.push((name, vec![latency])),
         }
     }
-    let gutter = rows.iter().map(|(name, _)| text_width(name, 13.0)).fold(60.0, f64::max) + 12.0;
+    let gutter = rows.iter().map(|(name, _)| bold_width(name, 13.0)).fold(60.0, f64::max) + 14.0;
     let slowest = rows
         .iter()
         .flat_map(|(_, bars)| bars.iter().map(|latency| latency.median_us))
@@ -37,11 +38,7 @@ pub(in super::super) fn latency(latencies: &[Latency], emulated: bool) -> String
     let bars: usize = rows.iter().map(|(_, bars)| bars.len()).sum();
     let height = TOP + bars as f64 * (BAR + 2.0) + rows.len() as f64 * 14.0;
 
-    let title = if emulated {
-        "Emulated: says nothing about a device's time"
-    } else {
-        "Median time for one image on this machine"
-    };
+    let title = if emulated { EMULATED } else { "Median time for one image on this machine" };
     let description: Vec<String> = rows
         .iter()
         .flat_map(|(name, bars)| {
@@ -51,15 +48,14 @@ pub(in super::super) fn latency(latencies: &[Latency], emulated: bool) -> String
         })
         .collect();
     let mut svg = Svg::new(WIDTH, height, title, &description.join(", "));
-    let suffix = if emulated { " hatched" } else { "" };
-    legend(&mut svg, gutter, suffix);
+    legend(&mut svg, gutter, emulated);
     let mut y = TOP;
     for (name, bars) in &rows {
         let middle = y + bars.len() as f64 * (BAR + 2.0) / 2.0 + 4.0;
         svg.text((gutter - 12.0, middle), name, Anchor::End, "strong");
         for latency in bars {
             let end = x.at(latency.median_us);
-            let class = format!("{}{suffix}", file_class(&latency.file));
+            let class = format!("{}{}", file_class(&latency.file), suffix(emulated));
             svg.rect((gutter, y), ((end - gutter).max(1.0), BAR), &class);
             let fastest = format!("fastest {}", microseconds(latency.min_us));
             let median = microseconds(latency.median_us);
@@ -73,11 +69,19 @@ pub(in super::super) fn latency(latencies: &[Latency], emulated: bool) -> String
     svg.finish()
 }
 
-fn legend(svg: &mut Svg, left: f64, suffix: &str) {
+fn legend(svg: &mut Svg, left: f64, emulated: bool) {
+    let suffix = suffix(emulated);
     for (x, class, text) in
         [(left, "before", "fp32 file"), (left + 96.0, "after", "compressed file")]
     {
         svg.rect((x, 2.0), (12.0, 12.0), &format!("{class}{suffix}"));
         svg.text((x + 18.0, 13.0), text, Anchor::Start, "tick");
     }
+    if emulated {
+        svg.text((WIDTH - 4.0, 13.0), EMULATED, Anchor::End, "axis-label");
+    }
+}
+
+fn suffix(emulated: bool) -> &'static str {
+    if emulated { " hatched" } else { "" }
 }

@@ -1,7 +1,7 @@
 //! Bytes of every layer before and after.
 
 use super::super::format::{ratio, shortened, thousands};
-use super::super::svg::{Anchor, Scale, Svg, text_width};
+use super::super::svg::{Anchor, Scale, Svg, bold_width};
 use crate::record::LayerRecord;
 
 const WIDTH: f64 = 760.0;
@@ -21,7 +21,7 @@ pub(in super::super) fn layers(layers: &[LayerRecord]) -> String {
     }
     let names: Vec<String> = layers.iter().map(|layer| shortened(&layer.layer, 22)).collect();
     let gutter =
-        names.iter().map(|name| text_width(name, 13.0)).fold(60.0, f64::max).min(180.0) + 12.0;
+        names.iter().map(|name| bold_width(name, 13.0)).fold(60.0, f64::max).min(230.0) + 14.0;
     let right = WIDTH - 170.0;
     let height = TOP + ROW * layers.len() as f64 + 30.0;
     let x = Scale::logarithmic((low, (largest * 1.05).max(low * 10.0)), (gutter, right));

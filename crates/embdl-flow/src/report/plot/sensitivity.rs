@@ -6,8 +6,8 @@ use super::super::format::{percent, shortened};
 use super::super::svg::{Anchor, Scale, Svg, linear_domain, text_width};
 use super::{Area, accuracy_axis};
 
-const SIZE: (f64, f64) = (236.0, 190.0);
-const AREA: Area = Area { left: 46.0, top: 32.0, right: 226.0, bottom: 150.0 };
+const SIZE: (f64, f64) = (184.0, 176.0);
+const AREA: Area = Area { left: 42.0, top: 30.0, right: 180.0, bottom: 136.0 };
 
 /// What is done to the layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub(in super::super) fn sensitivity(
                 let title = format!("{}: {}", kind.setting(point.setting), percent(point.accuracy));
                 svg.dot(*at, 3.0, "main-dot", &title);
             }
-            svg.text((AREA.left, 16.0), &shortened(&layer.layer, 24), Anchor::Start, "strong");
+            svg.text((0.0, 14.0), &shortened(&layer.layer, 20), Anchor::Start, "strong");
             svg.finish()
         })
         .collect()

@@ -1,13 +1,18 @@
 //! Accuracy against file size along the steps of the pipeline.
 
 use super::super::format::{bytes, percent};
-use super::super::svg::{Anchor, Scale, Svg, linear_domain, log_domain, text_width};
+use super::super::svg::{Anchor, Scale, Svg, bold_width, linear_domain, log_domain, text_width};
 use super::{Area, accuracy_axis};
 use crate::record::{NetworkRecord, StepRecord};
 
 const SIZE: (f64, f64) = (760.0, 430.0);
 const AREA: Area = Area { left: 64.0, top: 38.0, right: 736.0, bottom: 376.0 };
 const FONT: f64 = 13.0;
+const LEADING: f64 = 16.0;
+/// A label farther than this from its point gets a line to it.
+const FAR: f64 = 14.0;
+/// Room for labels at both ends of the axis.
+const INSET: f64 = 36.0;
 /// A range of accuracies below this is noise blown up.
 const LEAST_RANGE: f64 = 0.01;
 
@@ -25,7 +30,8 @@ pub(in super::super) fn tradeoff(networks: &[&NetworkRecord], error: Option<f64>
     );
     #[expect(clippy::cast_precision_loss, reason = "it becomes a position")]
     let size = |step: &StepRecord| step.file_bytes as f64;
-    let x = Scale::logarithmic(log_domain(all().map(size)), (AREA.left, AREA.right));
+    let x =
+        Scale::logarithmic(log_domain(all().map(size)), (AREA.left + INSET, AREA.right - INSET));
 
     let mut svg = Svg::new(
         SIZE.0,
@@ -60,7 +66,8 @@ pub(in super::super) fn tradeoff(networks: &[&NetworkRecord], error: Option<f64>
     let text = format!("fp32 {}", percent(baseline));
     let above = if base - AREA.top > 24.0 { base - 7.0 } else { base + 17.0 };
     svg.text((AREA.left + 6.0, above), &text, Anchor::Start, "muted");
-    labels.avoid(Bounds::of(AREA.left + 6.0, above, &text, Anchor::Start));
+    let width = text_width(&text, FONT);
+    labels.taken.push(Bounds::of(AREA.left + 6.0, above, width, Anchor::Start, 1.0));
 
     for other in networks.iter().skip(1) {
         for step in other.steps.iter().filter(|step| step.test_accuracy.is_finite()) {
@@ -109,6 +116,28 @@ fn short_bytes(number: u64) -> String {
     }
 }
 
+/// Where a label of two lines may start, the best place first.
+fn candidates((x, y): (f64, f64)) -> Vec<(f64, f64, Anchor)> {
+    let mut all = Vec::new();
+    for distance in [0.0, 34.0, 68.0, 102.0] {
+        let (above, below) = (y - 30.0 - distance, y + 24.0 + distance);
+        for y in [above, below] {
+            all.push((x, y, Anchor::Middle));
+        }
+        if distance == 0.0 {
+            all.push((x + 12.0, y - 4.0, Anchor::Start));
+            all.push((x - 12.0, y - 4.0, Anchor::End));
+        }
+        for y in [above, below] {
+            for shift in [6.0, 24.0] {
+                all.push((x + shift, y, Anchor::Start));
+                all.push((x - shift, y, Anchor::End));
+            }
+        }
+    }
+    all
+}
+
 /// Where a text is, about.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
@@ -119,14 +148,15 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn of(x: f64, baseline: f64, text: &str, anchor: Anchor) -> Self {
-        let width = text_width(text, FONT);
+    /// Of lines whose widest has `width`, the first with its baseline at `baseline`.
+    fn of(x: f64, baseline: f64, width: f64, anchor: Anchor, lines: f64) -> Self {
         let left = match anchor {
             Anchor::Start => x,
             Anchor::Middle => x - width / 2.0,
             Anchor::End => x - width,
         };
-        Self { left, top: baseline - FONT, right: left + width, bottom: baseline + 4.0 }
+        let bottom = baseline + (lines - 1.0) * LEADING + 4.0;
+        Self { left, top: baseline - FONT, right: left + width, bottom }
     }
 
     fn hits(&self, other: &Self) -> bool {
@@ -150,37 +180,28 @@ struct Labels {
 }
 
 impl Labels {
-    fn avoid(&mut self, bounds: Bounds) {
-        self.taken.push(bounds);
-    }
-
     fn place(&mut self, svg: &mut Svg, point: (f64, f64), lines: &[String; 2]) {
         let (x, y) = point;
-        let candidates = [
-            (x, y - 30.0, Anchor::Middle),
-            (x, y + 24.0, Anchor::Middle),
-            (x + 12.0, y - 4.0, Anchor::Start),
-            (x - 12.0, y - 4.0, Anchor::End),
-            (x + 8.0, y - 28.0, Anchor::Start),
-            (x - 8.0, y - 28.0, Anchor::End),
-            (x + 8.0, y + 22.0, Anchor::Start),
-            (x - 8.0, y + 22.0, Anchor::End),
-            (x, y - 62.0, Anchor::Middle),
-            (x, y + 56.0, Anchor::Middle),
-        ];
-        let bounds = |&(x, y, anchor): &(f64, f64, Anchor)| {
-            let longest = lines.iter().max_by_key(|line| line.chars().count());
-            let mut bounds = Bounds::of(x, y, longest.map_or("", |line| line), anchor);
-            bounds.bottom += 16.0;
-            bounds
-        };
-        let best = candidates
-            .iter()
-            .min_by(|lhs, rhs| self.cost(bounds(lhs)).total_cmp(&self.cost(bounds(rhs))))
-            .unwrap_or(&candidates[0]);
+        let width = bold_width(&lines[0], FONT).max(text_width(&lines[1], FONT));
+        let bounds = |&(x, y, anchor): &(f64, f64, Anchor)| Bounds::of(x, y, width, anchor, 2.0);
+        let mut best = (x, y, Anchor::Middle);
+        let mut least = f64::MAX;
+        for (rank, candidate) in candidates(point).into_iter().enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "there are few candidates")]
+            let cost = self.cost(bounds(&candidate)) + rank as f64;
+            if cost < least {
+                (best, least) = (candidate, cost);
+            }
+        }
+        let label = bounds(&best);
+        if (label.top - y).max(y - label.bottom) > FAR {
+            let near = if label.top > y { label.top } else { label.bottom };
+            let across = x.clamp(label.left + 8.0, (label.right - 8.0).max(label.left + 8.0));
+            svg.line(point, (across, near), "leader");
+        }
         svg.text((best.0, best.1), &lines[0], best.2, "strong halo");
-        svg.text((best.0, best.1 + 16.0), &lines[1], best.2, "value halo");
-        self.taken.push(bounds(best));
+        svg.text((best.0, best.1 + LEADING), &lines[1], best.2, "value halo");
+        self.taken.push(label);
     }
 
     fn cost(&self, label: Bounds) -> f64 {
@@ -188,7 +209,7 @@ impl Labels {
         if label.left < AREA.left - 4.0
             || label.right > SIZE.0
             || label.top < AREA.top - 8.0
-            || label.bottom > AREA.bottom
+            || label.bottom > AREA.bottom - 2.0
         {
             cost += 500.0;
         }

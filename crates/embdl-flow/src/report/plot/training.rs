@@ -1,97 +1,155 @@
 //! Validation accuracy by epoch, over all steps that train.
 
 use super::super::format::{percent, shortened};
-use super::super::svg::{Anchor, Scale, Svg, linear_domain, text_width};
+use super::super::svg::{Anchor, Scale, Svg, bold_width, linear_domain};
 use super::{Area, accuracy_axis};
 use crate::record::EpochRecord;
 
-const SIZE: (f64, f64) = (760.0, 330.0);
-const AREA: Area = Area { left: 64.0, top: 56.0, right: 750.0, bottom: 286.0 };
+const SIZE: (f64, f64) = (760.0, 336.0);
+const AREA: Area = Area { left: 64.0, top: 62.0, right: 756.0, bottom: 292.0 };
 
-/// One curve for each step, side by side in the order of the pipeline, each labelled with where it ended.
-#[expect(clippy::cast_precision_loss, reason = "they become positions")]
+/// One curve for each training, side by side in the order of the pipeline, each labelled with where it ended.
 pub(in super::super) fn training(epochs: &[EpochRecord]) -> String {
-    let steps: Vec<&[EpochRecord]> = epochs.chunk_by(|lhs, rhs| lhs.step == rhs.step).collect();
+    let trainings: Vec<&[EpochRecord]> =
+        epochs.chunk_by(|lhs, rhs| lhs.step == rhs.step && lhs.epoch < rhs.epoch).collect();
     let y = Scale::linear(
         linear_domain(epochs.iter().map(|epoch| epoch.validation_accuracy), 0.01, (0.0, 1.0)),
         (AREA.bottom, AREA.top),
     );
-    let x = Scale::linear((0.5, epochs.len().max(1) as f64 + 0.5), (AREA.left, AREA.right));
-
-    let description: Vec<String> = steps
+    let description: Vec<String> = trainings
         .iter()
-        .filter_map(|step| step.last())
+        .filter_map(|training| training.last())
         .map(|last| {
             let accuracy = percent(last.validation_accuracy);
-            format!("{}: {accuracy} after {} epochs", last.step, last.epoch)
+            format!("{}: {accuracy} after epoch {}", last.step, last.epoch)
         })
         .collect();
     let mut svg = Svg::new(SIZE.0, SIZE.1, "Validation accuracy by epoch", &description.join("; "));
-    let mut start = 0;
-    for (i, step) in steps.iter().enumerate() {
-        let (left, right) = (x.at(start as f64 + 0.5), x.at((start + step.len()) as f64 + 0.5));
+    let widths = widths(&trainings);
+    let mut left = AREA.left;
+    for (i, width) in widths.iter().enumerate() {
         if i % 2 == 1 {
-            svg.rect(
-                (left, AREA.top - 34.0),
-                (right - left, AREA.bottom - AREA.top + 34.0),
-                "band",
-            );
+            let top = AREA.top - 38.0;
+            svg.rect((left, top), (*width, AREA.bottom - top), "band");
         }
-        start += step.len();
+        left += width;
     }
     accuracy_axis(&mut svg, AREA, &y, 6, "");
     svg.text((0.0, 14.0), "Validation accuracy", Anchor::Start, "axis-label");
     svg.line((AREA.left, AREA.bottom), (AREA.right, AREA.bottom), "axis");
-    epoch_axis(&mut svg, &x, epochs.len());
-    let mut start = 0;
-    for step in &steps {
-        let points: Vec<(f64, f64)> = step
-            .iter()
-            .enumerate()
-            .filter(|(_, epoch)| epoch.validation_accuracy.is_finite())
-            .map(|(i, epoch)| (x.at((start + i + 1) as f64), y.at(epoch.validation_accuracy)))
-            .collect();
-        svg.polyline(&points, "main");
-        for (epoch, &point) in step.iter().zip(&points) {
-            let title = format!(
-                "{} epoch {}: {}",
-                epoch.step,
-                epoch.epoch,
-                percent(epoch.validation_accuracy)
-            );
-            svg.dot(point, if epochs.len() > 60 { 1.5 } else { 3.0 }, "main-dot", &title);
-        }
-        let (left, right) = (x.at(start as f64 + 0.5), x.at((start + step.len()) as f64 + 0.5));
-        head(&mut svg, left, right, step);
-        start += step.len();
+    svg.text((AREA.right, AREA.bottom + 38.0), "Epoch of the step", Anchor::End, "axis-label");
+    let mut left = AREA.left;
+    for (training, width) in trainings.iter().zip(&widths) {
+        panel(&mut svg, training, (left, left + width), &y);
+        left += width;
     }
     svg.finish()
 }
 
-/// Name and last accuracy of a step above its curve, as far as there is room.
-fn head(svg: &mut Svg, left: f64, right: f64, step: &[EpochRecord]) {
-    let Some(last) = step.last() else { return };
-    let room = right - left - 6.0;
-    let name = shortened(&last.step, 20);
-    let accuracy = percent(last.validation_accuracy);
-    if text_width(&name, 13.0) <= room {
-        svg.text((left + 6.0, AREA.top - 18.0), &name, Anchor::Start, "strong");
+/// Widths in proportion to the epochs, but no step narrower than its name as far as all fit.
+#[expect(clippy::cast_precision_loss, reason = "they become positions")]
+fn widths(trainings: &[&[EpochRecord]]) -> Vec<f64> {
+    let all = AREA.right - AREA.left;
+    let least: Vec<f64> = trainings
+        .iter()
+        .map(|training| {
+            let name = training.first().map_or("", |epoch| epoch.step.as_str());
+            bold_width(&shortened(name, 16), 13.0).max(54.0) + 12.0
+        })
+        .collect();
+    let needed: f64 = least.iter().sum();
+    let epochs: usize = trainings.iter().map(|training| training.len()).sum();
+    let squeeze = (0.9 * all / needed).min(1.0);
+    let spare = all - squeeze * needed;
+    trainings
+        .iter()
+        .zip(&least)
+        .map(|(training, least)| {
+            squeeze * least + spare * training.len() as f64 / epochs.max(1) as f64
+        })
+        .collect()
+}
+
+/// One training between two positions.
+#[expect(clippy::cast_precision_loss, reason = "they become positions")]
+fn panel(svg: &mut Svg, training: &[EpochRecord], (left, right): (f64, f64), y: &Scale) {
+    let (Some(first), Some(last)) = (training.first(), training.last()) else { return };
+    let ends = (first.epoch as f64 - 0.5, last.epoch as f64 + 0.5);
+    let x = Scale::linear(ends, (left + 4.0, right - 4.0));
+    let shown: Vec<(&EpochRecord, (f64, f64))> = training
+        .iter()
+        .filter(|epoch| epoch.validation_accuracy.is_finite())
+        .map(|epoch| (epoch, (x.at(epoch.epoch as f64), y.at(epoch.validation_accuracy))))
+        .collect();
+    let points: Vec<(f64, f64)> = shown.iter().map(|&(_, point)| point).collect();
+    svg.polyline(&points, "main");
+    let radius = if (right - left) / (training.len() as f64) < 7.0 { 1.5 } else { 3.0 };
+    for (epoch, point) in shown {
+        let accuracy = percent(epoch.validation_accuracy);
+        let title = format!("{} epoch {}: {accuracy}", epoch.step, epoch.epoch);
+        svg.dot(point, radius, "main-dot", &title);
     }
-    if text_width(&accuracy, 12.0) <= room {
-        svg.text((left + 6.0, AREA.top - 3.0), &accuracy, Anchor::Start, "tick");
+
+    let room = right - left - 8.0;
+    let widest = (room / bold_width("m", 13.0)).floor().clamp(1.0, 40.0);
+    #[expect(clippy::cast_possible_truncation, reason = "at most 40")]
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
+    let name = shortened(&last.step, widest as usize);
+    svg.text((left + 6.0, AREA.top - 22.0), &name, Anchor::Start, "strong");
+    if room > 46.0 {
+        let accuracy = percent(last.validation_accuracy);
+        svg.text((left + 6.0, AREA.top - 7.0), &accuracy, Anchor::Start, "tick");
+    }
+    for tick in ticks(first.epoch, last.epoch, room) {
+        let at = x.at(tick as f64);
+        svg.line((at, AREA.bottom), (at, AREA.bottom + 4.0), "axis");
+        svg.text((at, AREA.bottom + 18.0), &tick.to_string(), Anchor::Middle, "tick");
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "they become positions")]
-fn epoch_axis(svg: &mut Svg, x: &Scale, epochs: usize) {
-    let every = [1, 2, 5, 10, 20, 50, 100, 200, 500]
-        .into_iter()
-        .find(|every| epochs / every <= 16)
-        .unwrap_or(1000);
-    for epoch in (1..=epochs).filter(|epoch| epoch.is_multiple_of(every)) {
-        let at = x.at(epoch as f64);
-        svg.line((at, AREA.bottom), (at, AREA.bottom + 4.0), "axis");
-        svg.text((at, AREA.bottom + 18.0), &epoch.to_string(), Anchor::Middle, "tick");
+/// Round epochs with room for their numbers; the last one if there is none.
+fn ticks(first: usize, last: usize, room: f64) -> Vec<usize> {
+    #[expect(clippy::cast_possible_truncation, reason = "a width on the page")]
+    #[expect(clippy::cast_sign_loss, reason = "a negative room saturates to 0")]
+    let most = ((room / 30.0) as usize).max(1);
+    let span = last.saturating_sub(first) + 1;
+    let every = (0..9)
+        .flat_map(|power| [1, 2, 5].map(|factor| factor * 10_usize.pow(power)))
+        .find(|every| span.div_ceil(*every) <= most)
+        .unwrap_or(span);
+    let mut ticks: Vec<usize> =
+        (first..=last).filter(|epoch| epoch.is_multiple_of(every)).collect();
+    if ticks.is_empty() {
+        ticks.push(last);
     }
-    svg.text((AREA.right, AREA.bottom + 38.0), "Epoch, all steps", Anchor::End, "axis-label");
+    ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_never_missing() {
+        assert_eq!(ticks(1, 12, 150.0), [5, 10]);
+        assert_eq!(ticks(1, 3, 100.0), [1, 2, 3]);
+        assert_eq!(ticks(3, 3, -5.0), [3]);
+        assert_eq!(ticks(7, 9, 40.0), [9]);
+    }
+
+    #[test]
+    fn every_training_gets_a_share() {
+        let epoch = |step: &str, epoch| EpochRecord {
+            step: step.into(),
+            epoch,
+            loss: 0.0,
+            validation_accuracy: 0.5,
+            images_per_second: 1.0,
+        };
+        let (long, short): (Vec<_>, Vec<_>) =
+            ((1..100).map(|i| epoch("train", i)).collect(), vec![epoch("quantize", 1)]);
+        let widths = widths(&[&long, &short]);
+        assert!((widths.iter().sum::<f64>() - (AREA.right - AREA.left)).abs() < 1e-6);
+        assert!(widths[1] > bold_width("quantize", 13.0), "{widths:?}");
+    }
 }

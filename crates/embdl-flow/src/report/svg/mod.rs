@@ -8,8 +8,12 @@ pub(super) use scale::{Scale, linear_domain, log_domain};
 
 use super::format::escape;
 
-/// Width of an average character of the page's sans-serif fonts, relative to the font size.
-const CHARACTER: f64 = 0.56;
+/// Width of an average character of a wide sans-serif font, relative to the font size: too much room is better than
+/// overlapping text.
+const CHARACTER: f64 = 0.61;
+
+/// How much wider bold text is.
+const BOLD: f64 = 1.15;
 
 /// Which part of a text stands at its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +147,11 @@ impl Svg {
 #[expect(clippy::cast_precision_loss, reason = "texts are short")]
 pub(super) fn text_width(text: &str, font_size: f64) -> f64 {
     text.chars().count() as f64 * font_size * CHARACTER
+}
+
+/// About how wide a bold text is.
+pub(super) fn bold_width(text: &str, font_size: f64) -> f64 {
+    BOLD * text_width(text, font_size)
 }
 
 /// One decimal, none where it is zero, and never "NaN" or "inf", which would spoil the drawing.
