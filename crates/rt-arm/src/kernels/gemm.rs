@@ -9,6 +9,7 @@
 //! would cost as much as it saves at these sizes.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 use core::ops::Range;
 
 pub(super) mod dotprod;
@@ -51,4 +52,18 @@ fn load_tail(row: &[u8]) -> uint8x16_t {
         // SAFETY: `bytes` has sixteen bytes.
         unsafe { vld1q_u8(bytes.as_ptr()) }
     }
+}
+
+/// The pointer itself, but a value of which the compiler knows nothing.
+///
+/// Without this it computes the addresses of a tile's rows from the first one in every step: 6 additions among the 64
+/// `fmla` of the float tile, and 12 among the 16 of the vector kernel (`examples/count.rs`, f32).
+#[inline]
+fn opaque<T>(pointer: *const T) -> *const T {
+    let mut same = pointer;
+    // SAFETY: no instruction, so nothing is read, written or changed.
+    unsafe {
+        asm!("/* {0} */", inlateout(reg) same, options(pure, nomem, nostack, preserves_flags));
+    }
+    same
 }

@@ -79,26 +79,66 @@ impl<'a> Sink<'a> {
         sums: &[int32x4_t; NP],
         multipliers: &[int32x4_t; NP],
     ) {
+        if lanes < 4 * NP {
+            return self.store_part(at, lanes, sums, multipliers);
+        }
         match self {
             Self::U8(stage, out) => {
-                let out = &mut out[at..at + lanes];
-                let mut panel = 0;
-                while panel < NP {
-                    let next = if panel + 1 < NP { panel + 1 } else { panel };
-                    let levels = stage
-                        .apply((sums[panel], sums[next]), (multipliers[panel], multipliers[next]));
-                    let rest = out.len().saturating_sub(4 * panel);
-                    let width = if NP == 1 { rest.min(4) } else { rest.min(8) };
-                    store_u8(&mut out[4 * panel..][..width], levels);
-                    panel += 2;
+                let out = &mut out[at..at + 4 * NP];
+                if let [sums] = sums[..] {
+                    let levels = stage.apply((sums, sums), (multipliers[0], multipliers[0]));
+                    let bytes = vget_lane_u32::<0>(vreinterpret_u32_u8(levels)).to_le_bytes();
+                    out.copy_from_slice(&bytes);
+                } else {
+                    let sums = sums.as_chunks::<2>().0.iter();
+                    let multipliers = multipliers.as_chunks::<2>().0.iter();
+                    let out = out.as_chunks_mut::<8>().0.iter_mut();
+                    for ((out, s), m) in out.zip(sums).zip(multipliers) {
+                        let levels = stage.apply((s[0], s[1]), (m[0], m[1]));
+                        // SAFETY: a chunk has eight bytes.
+                        unsafe { vst1_u8(out.as_mut_ptr(), levels) };
+                    }
                 }
             }
             Self::I32(out) => {
-                let out = &mut out[at..at + lanes];
-                for (panel, &sums) in sums.iter().enumerate() {
-                    let rest = out.len().saturating_sub(4 * panel);
-                    store_i32(&mut out[4 * panel..][..rest.min(4)], sums);
+                let out = out[at..at + 4 * NP].as_chunks_mut::<4>().0;
+                for (out, &sums) in out.iter_mut().zip(sums) {
+                    // SAFETY: a chunk has four elements.
+                    unsafe { vst1q_s32(out.as_mut_ptr(), sums) };
                 }
+            }
+        }
+    }
+
+    /// The last channels, which fill no whole vectors.
+    #[target_feature(enable = "neon")]
+    #[inline(never)]
+    fn store_part(
+        &mut self,
+        at: usize,
+        lanes: usize,
+        sums: &[int32x4_t],
+        multipliers: &[int32x4_t],
+    ) {
+        let panels = sums.iter().zip(multipliers).enumerate();
+        for (panel, (&sums, &multipliers)) in panels {
+            let width = lanes.saturating_sub(4 * panel).min(4);
+            match self {
+                Self::U8(stage, out) => {
+                    let levels = stage.apply((sums, sums), (multipliers, multipliers));
+                    let levels = vget_lane_u32::<0>(vreinterpret_u32_u8(levels)).to_le_bytes();
+                    let out = &mut out[at + 4 * panel..][..width];
+                    out.copy_from_slice(&levels[..width]);
+                }
+                Self::I32(out) => {
+                    let mut all = [0; 4];
+                    // SAFETY: `all` has four elements.
+                    unsafe { vst1q_s32(all.as_mut_ptr(), sums) };
+                    out[at + 4 * panel..][..width].copy_from_slice(&all[..width]);
+                }
+            }
+            if lanes <= 4 * (panel + 1) {
+                break;
             }
         }
     }
@@ -148,38 +188,6 @@ impl<'a> Stage<'a> {
         let low = vrshlq_s64(vmull_s32(vget_low_s32(sums), vget_low_s32(multipliers)), shift);
         let high = vrshlq_s64(vmull_high_s32(sums, multipliers), shift);
         vqmovn_high_s64(vqmovn_s64(low), high)
-    }
-}
-
-/// Writes the first `out.len()` lanes, at most eight.
-#[target_feature(enable = "neon")]
-#[inline]
-fn store_u8(out: &mut [u8], levels: uint8x8_t) {
-    if out.len() == 8 {
-        // SAFETY: eight bytes, checked above.
-        unsafe { vst1_u8(out.as_mut_ptr(), levels) };
-    } else if let Ok(four) = <&mut [u8; 4]>::try_from(&mut *out) {
-        *four = vget_lane_u32::<0>(vreinterpret_u32_u8(levels)).to_le_bytes();
-    } else {
-        let mut all = [0; 8];
-        // SAFETY: `all` has eight bytes.
-        unsafe { vst1_u8(all.as_mut_ptr(), levels) };
-        out.copy_from_slice(&all[..out.len()]);
-    }
-}
-
-/// Writes the first `out.len()` lanes, at most four.
-#[target_feature(enable = "neon")]
-#[inline]
-fn store_i32(out: &mut [i32], lanes: int32x4_t) {
-    if out.len() == 4 {
-        // SAFETY: four elements, checked above.
-        unsafe { vst1q_s32(out.as_mut_ptr(), lanes) };
-    } else {
-        let mut all = [0; 4];
-        // SAFETY: `all` has four elements.
-        unsafe { vst1q_s32(all.as_mut_ptr(), lanes) };
-        out.copy_from_slice(&all[..out.len()]);
     }
 }
 

@@ -9,12 +9,13 @@
 
 use core::arch::aarch64::*;
 use core::arch::asm;
+use core::array;
 
 use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
 
 use super::super::output::{self, Sink};
 use super::neon::{flip, rows_with};
-use super::{PANEL, check, group, load_tail};
+use super::{PANEL, check, group, load_tail, opaque};
 
 /// Layout of integer weights.
 pub(in super::super) const TILE_Q8: Tile = Tile { nr: PANEL, kr: 4 };
@@ -112,10 +113,6 @@ fn bias<const NP: usize>(job: &GemmQ8<'_>, column: usize) -> [int32x4_t; NP] {
 
 /// `bias + (lhs - 128) · panels`. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels` NP times `[k / 4, 4, 4]`. With
 /// `TAIL` nothing beyond `k` is read.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "indices are places in a tile of registers, used on several arrays at once"
-)]
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
 fn tile_q8<const MR: usize, const NP: usize, const TAIL: bool>(
@@ -129,48 +126,48 @@ fn tile_q8<const MR: usize, const NP: usize, const TAIL: bool>(
     let width = if TAIL { k } else { k.next_multiple_of(16) };
     assert!(lhs.len() >= (MR - 1) * stride + width, "fewer than {MR} rows of {width}");
     assert!(panels.len() == NP * PANEL * 4 * steps, "not {NP} panels of {k}");
-    let weights = panels.as_ptr();
-    let mut sums = [bias; MR];
+    let mut rows: [_; MR] = array::from_fn(|i| opaque(lhs[i * stride..].as_ptr()));
+    let mut panels: [_; NP] = array::from_fn(|j| opaque(panels[j * 16 * steps..].as_ptr()));
+    let mut sums = bias.map(|bias| [bias; MR]);
     let mut x = [vdupq_n_s8(0); MR];
-    let mut p = 0;
-    while p + 16 <= k {
-        for (i, x) in x.iter_mut().enumerate() {
-            // SAFETY: i < MR and p + 16 <= k, so the bytes are in row i.
-            *x = flip(unsafe { vld1q_u8(lhs.as_ptr().add(i * stride + p)) });
+    for _ in 0..k / 16 {
+        for (x, row) in x.iter_mut().zip(&mut rows) {
+            // SAFETY: a row has k bytes, of which each of these k / 16 steps takes sixteen.
+            *x = flip(unsafe { vld1q_u8(*row) });
+            *row = row.wrapping_add(16);
         }
-        for j in 0..NP {
-            // SAFETY: j < NP and p / 4 + 4 <= steps, so the 64 bytes are in panel j.
-            let w = unsafe { vld1q_s8_x4(weights.add((j * steps + p / 4) * 16)) };
-            for i in 0..MR {
-                sums[i][j] = sdot_lane::<0>(sums[i][j], w.0, x[i]);
+        // Written out, as loops around inline assembly are not unrolled, and the sums would live in memory.
+        // SAFETY: a panel has 16 * steps bytes, of which each of these k / 16 steps takes 64.
+        unsafe {
+            multiply_16(&mut sums[0], &x, &mut panels[0]);
+            if NP >= 2 {
+                multiply_16(&mut sums[1], &x, &mut panels[1]);
             }
-            for i in 0..MR {
-                sums[i][j] = sdot_lane::<1>(sums[i][j], w.1, x[i]);
-            }
-            for i in 0..MR {
-                sums[i][j] = sdot_lane::<2>(sums[i][j], w.2, x[i]);
-            }
-            for i in 0..MR {
-                sums[i][j] = sdot_lane::<3>(sums[i][j], w.3, x[i]);
+            if NP >= 4 {
+                multiply_16(&mut sums[2], &x, &mut panels[2]);
+                multiply_16(&mut sums[3], &x, &mut panels[3]);
             }
         }
-        p += 16;
     }
-    if p < k {
-        for (i, x) in x.iter_mut().enumerate() {
+    if !k.is_multiple_of(16) {
+        for (i, (x, row)) in x.iter_mut().zip(&rows).enumerate() {
             *x = flip(if TAIL {
                 load_tail(&lhs[i * stride..][..k])
             } else {
-                // SAFETY: i < MR and p + 16 = `width`, so the bytes are in `lhs`.
-                unsafe { vld1q_u8(lhs.as_ptr().add(i * stride + p)) }
+                // SAFETY: the k / 16 steps left at least sixteen of the row's `width` bytes.
+                unsafe { vld1q_u8(*row) }
             });
         }
-        for step in p / 4..steps {
-            for j in 0..NP {
-                // SAFETY: j < NP and step < steps, so the 16 bytes are in panel j.
-                let w = unsafe { vld1q_s8(weights.add((j * steps + step) * 16)) };
-                for i in 0..MR {
-                    sums[i][j] = sdot_lane::<0>(sums[i][j], w, x[i]);
+        for _ in k / 16 * 4..steps {
+            // SAFETY: the k / 16 steps left 16 * (steps - k / 16 * 4) bytes of a panel, of which each of these takes 16.
+            unsafe {
+                multiply_4(&mut sums[0], &x, &mut panels[0]);
+                if NP >= 2 {
+                    multiply_4(&mut sums[1], &x, &mut panels[1]);
+                }
+                if NP >= 4 {
+                    multiply_4(&mut sums[2], &x, &mut panels[2]);
+                    multiply_4(&mut sums[3], &x, &mut panels[3]);
                 }
             }
             for x in &mut x {
@@ -178,7 +175,54 @@ fn tile_q8<const MR: usize, const NP: usize, const TAIL: bool>(
             }
         }
     }
-    sums
+    array::from_fn(|i| array::from_fn(|j| sums[j][i]))
+}
+
+/// Adds the products of 16 steps of k to the sums of one panel, and moves on in it.
+///
+/// # Safety
+/// 64 bytes can be read at `panel`.
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+unsafe fn multiply_16<const MR: usize>(
+    sums: &mut [int32x4_t; MR],
+    x: &[int8x16_t; MR],
+    panel: &mut *const i8,
+) {
+    // SAFETY: the caller vouches for 64 bytes.
+    let w = unsafe { vld1q_s8_x4(*panel) };
+    *panel = panel.wrapping_add(64);
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum = sdot_lane::<0>(*sum, w.0, x);
+    }
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum = sdot_lane::<1>(*sum, w.1, x);
+    }
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum = sdot_lane::<2>(*sum, w.2, x);
+    }
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum = sdot_lane::<3>(*sum, w.3, x);
+    }
+}
+
+/// Adds the products of the first four steps of k in `x` to the sums of one panel, and moves on in it.
+///
+/// # Safety
+/// 16 bytes can be read at `panel`.
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+unsafe fn multiply_4<const MR: usize>(
+    sums: &mut [int32x4_t; MR],
+    x: &[int8x16_t; MR],
+    panel: &mut *const i8,
+) {
+    // SAFETY: the caller vouches for 16 bytes.
+    let w = unsafe { vld1q_s8(*panel) };
+    *panel = panel.wrapping_add(16);
+    for (sum, &x) in sums.iter_mut().zip(x) {
+        *sum = sdot_lane::<0>(*sum, w, x);
+    }
 }
 
 /// Adds to each of four channels the products of its four weights with the four levels of lane `LANE`.

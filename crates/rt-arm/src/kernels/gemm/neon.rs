@@ -12,11 +12,12 @@
 //! added at the end by three `addp` for four channels.
 
 use core::arch::aarch64::*;
+use core::array;
 
 use embdl_core::kernels::{GemmF32, GemmQ8, OutQ8, Tile};
 
 use super::super::output::{self, Sink};
-use super::{PANEL, check, group, load_tail};
+use super::{PANEL, check, group, load_tail, opaque};
 
 /// Layout of float weights.
 pub(in super::super) const TILE_F32: Tile = Tile { nr: PANEL, kr: 1 };
@@ -100,18 +101,20 @@ fn tile_f32<const MR: usize, const NP: usize>(
 ) -> [[float32x4_t; NP]; MR] {
     assert!(lhs.len() >= (MR - 1) * stride + k, "fewer than {MR} rows of {k}");
     assert!(panels.len() == NP * PANEL * k, "not {NP} panels of {k}");
-    let (lhs, panels) = (lhs.as_ptr(), panels.as_ptr());
+    let mut rows: [_; MR] = array::from_fn(|i| opaque(lhs[i * stride..].as_ptr()));
+    let mut panels: [_; NP] = array::from_fn(|j| opaque(panels[j * PANEL * k..].as_ptr()));
     let mut sums = [bias; MR];
-    let mut p = 0;
-    while p + 4 <= k {
+    for _ in 0..k / 4 {
         let mut x = [vdupq_n_f32(0.0); MR];
-        for (i, x) in x.iter_mut().enumerate() {
-            // SAFETY: i < MR and p + 4 <= k, so the four floats are in row i.
-            *x = unsafe { vld1q_f32(lhs.add(i * stride + p)) };
+        for (x, row) in x.iter_mut().zip(&mut rows) {
+            // SAFETY: a row has k floats, of which each of these k / 4 steps takes four.
+            *x = unsafe { vld1q_f32(*row) };
+            *row = row.wrapping_add(4);
         }
         for j in 0..NP {
-            // SAFETY: j < NP and p + 4 <= k, so the sixteen floats are in panel j.
-            let w = unsafe { vld1q_f32_x4(panels.add((j * k + p) * PANEL)) };
+            // SAFETY: a panel has 4 * k floats, of which each of these k / 4 steps takes sixteen.
+            let w = unsafe { vld1q_f32_x4(panels[j]) };
+            panels[j] = panels[j].wrapping_add(4 * PANEL);
             for i in 0..MR {
                 sums[i][j] = vfmaq_laneq_f32::<0>(sums[i][j], w.0, x[i]);
             }
@@ -125,22 +128,22 @@ fn tile_f32<const MR: usize, const NP: usize>(
                 sums[i][j] = vfmaq_laneq_f32::<3>(sums[i][j], w.3, x[i]);
             }
         }
-        p += 4;
     }
-    while p < k {
+    for _ in 0..k % 4 {
         let mut w = bias;
-        for (j, w) in w.iter_mut().enumerate() {
-            // SAFETY: j < NP and p < k, so the four floats are in panel j.
-            *w = unsafe { vld1q_f32(panels.add((j * k + p) * PANEL)) };
+        for (w, panel) in w.iter_mut().zip(&mut panels) {
+            // SAFETY: the k / 4 steps left 4 * (k % 4) floats of the panel, of which each of these steps takes four.
+            *w = unsafe { vld1q_f32(*panel) };
+            *panel = panel.wrapping_add(PANEL);
         }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: i < MR and p < k, so the float is in row i.
-            let x = unsafe { vld1q_dup_f32(lhs.add(i * stride + p)) };
+        for (sums, row) in sums.iter_mut().zip(&mut rows) {
+            // SAFETY: the k / 4 steps left k % 4 floats of the row, of which each of these steps takes one.
+            let x = unsafe { vld1q_dup_f32(*row) };
+            *row = row.wrapping_add(1);
             for (sum, &w) in sums.iter_mut().zip(&w) {
                 *sum = vfmaq_f32(*sum, w, x);
             }
         }
-        p += 1;
     }
     sums
 }
@@ -152,34 +155,33 @@ fn vector_f32<const NP: usize>(job: &GemmF32<'_>, column: usize, out: &mut [f32]
     let k = job.weights.k;
     let bias = bias_f32::<NP>(job, column);
     let panels = &job.weights.data[column * k..][..NP * PANEL * k];
-    let lhs = &job.lhs[..k];
-    let mut even = bias;
+    let mut panels: [_; NP] = array::from_fn(|j| opaque(panels[j * PANEL * k..].as_ptr()));
+    let (steps, rest) = job.lhs[..k].as_chunks::<4>();
+    let mut sums = bias;
     let mut odd = [vdupq_n_f32(0.0); NP];
-    let mut p = 0;
-    while p + 4 <= k {
-        // SAFETY: p + 4 <= k, and `lhs` has k floats.
-        let x = unsafe { vld1q_f32(lhs.as_ptr().add(p)) };
+    for step in steps {
+        // SAFETY: a chunk has four floats.
+        let x = unsafe { vld1q_f32(step.as_ptr()) };
         for j in 0..NP {
-            // SAFETY: j < NP and p + 4 <= k, so the sixteen floats are in panel j.
-            let w = unsafe { vld1q_f32_x4(panels.as_ptr().add((j * k + p) * PANEL)) };
-            even[j] = vfmaq_laneq_f32::<0>(even[j], w.0, x);
+            // SAFETY: a panel has 4 * k floats, of which each of these k / 4 steps takes sixteen.
+            let w = unsafe { vld1q_f32_x4(panels[j]) };
+            panels[j] = panels[j].wrapping_add(4 * PANEL);
+            sums[j] = vfmaq_laneq_f32::<0>(sums[j], w.0, x);
             odd[j] = vfmaq_laneq_f32::<1>(odd[j], w.1, x);
-            even[j] = vfmaq_laneq_f32::<2>(even[j], w.2, x);
+            sums[j] = vfmaq_laneq_f32::<2>(sums[j], w.2, x);
             odd[j] = vfmaq_laneq_f32::<3>(odd[j], w.3, x);
         }
-        p += 4;
     }
-    let mut sums = even;
-    for (sum, odd) in sums.iter_mut().zip(odd) {
-        *sum = vaddq_f32(*sum, odd);
-    }
-    let rest = p;
-    for (p, &x) in lhs.iter().enumerate().skip(rest) {
-        for (j, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: j < NP and p < k, so the four floats are in panel j.
-            let w = unsafe { vld1q_f32(panels.as_ptr().add((j * k + p) * PANEL)) };
+    for &x in rest {
+        for (sum, panel) in sums.iter_mut().zip(&mut panels) {
+            // SAFETY: the k / 4 steps left 4 * (k % 4) floats of the panel, of which each of these steps takes four.
+            let w = unsafe { vld1q_f32(*panel) };
+            *panel = panel.wrapping_add(PANEL);
             *sum = vfmaq_n_f32(*sum, w, x);
         }
+    }
+    for (sum, odd) in sums.iter_mut().zip(odd) {
+        *sum = vaddq_f32(*sum, odd);
     }
     store_row_f32(job, 0, column, &sums, out);
     NP
@@ -207,10 +209,15 @@ fn store_row_f32<const NP: usize>(
     let (low, high) = (vdupq_n_f32(job.clamp.0), vdupq_n_f32(job.clamp.1));
     let channels = group(column, NP, job.weights.n);
     let out = &mut out[row * job.out_stride..][channels];
-    for (panel, &sum) in sums.iter().enumerate() {
-        let width = (out.len() - panel * PANEL).min(PANEL);
-        let levels = vminq_f32(vmaxq_f32(sum, low), high);
-        output::store_f32(&mut out[panel * PANEL..][..width], levels);
+    let (whole, part) = out.as_chunks_mut::<PANEL>();
+    for (out, &sum) in whole.iter_mut().zip(sums) {
+        // SAFETY: a chunk has four floats.
+        unsafe { vst1q_f32(out.as_mut_ptr(), vminq_f32(vmaxq_f32(sum, low), high)) };
+    }
+    if let Some(&last) = sums.get(whole.len())
+        && !part.is_empty()
+    {
+        output::store_f32(part, vminq_f32(vmaxq_f32(last, low), high));
     }
 }
 
@@ -242,8 +249,10 @@ fn panels_q8<const STEPS: usize, const PAIRED: bool>(job: &GemmQ8<'_>, sink: &mu
         let panels = (n - column).div_ceil(PANEL);
         column += PANEL
             * match (job.m, panels) {
-                (1, 4..) => columns_q8::<STEPS, PAIRED, 4>(job, column, sink),
-                (_, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
+                // With more than one step the weights of a panel take eight registers or more, and leave fewer for sums.
+                (1, 4..) if STEPS == 1 => columns_q8::<STEPS, PAIRED, 4>(job, column, sink),
+                (_, 2..) if STEPS == 1 => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
+                (1, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
                 _ => columns_q8::<STEPS, PAIRED, 1>(job, column, sink),
             };
     }
