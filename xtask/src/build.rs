@@ -1,8 +1,8 @@
 //! `cargo xtask build`: the programs that go to a target, with their sizes against the target's budget.
-use crate::process::{cargo, find_program, run as run_shown, say};
+use crate::process::{cargo, find_program, output, run as run_shown, say};
 use crate::targets::{Size, Target};
 use crate::toolchain::AARCH64;
-use crate::workspace::{Metadata, root};
+use crate::workspace::{self, Metadata, root};
 use crate::{elf, setup};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -116,6 +116,12 @@ fn build(name: &str, target: &Target, profile: &str, mut compiler: Command) -> R
         }
         compiler.args(["--package", package, "--bin", program]);
     }
+    // Reports name what made them.
+    if let Some(commit) = workspace::commit() {
+        compiler.env("EMBDL_COMMIT", commit);
+    }
+    let rustc = output(Command::new("rustc").arg("--version"))?;
+    compiler.env("EMBDL_RUSTC", rustc.trim());
     run_shown(compiler.args(["--profile", profile]).current_dir(root()))?;
     let mut folder = metadata.target_directory;
     folder.extend(target.triple.as_deref());

@@ -3,6 +3,7 @@ use crate::process::{cargo, output};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The root of the workspace that `cargo xtask` was called in.
 pub(crate) fn root() -> PathBuf {
@@ -10,6 +11,13 @@ pub(crate) fn root() -> PathBuf {
     let own = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
+}
+
+/// The commit that is checked out, marked where files differ from it; `None` without git.
+pub(crate) fn commit() -> Option<String> {
+    let described =
+        output(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()));
+    Some(described.ok()?.trim().to_owned())
 }
 
 /// The project's folder in the user's cache, for what is fetched once.
