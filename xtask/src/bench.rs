@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: how long a model takes, on this machine, on a board, or, marked as such, by an emulator.
 use crate::process::{output, say};
 use crate::targets::{Board, Reach, Size, Target};
-use crate::workspace::root;
+use crate::workspace::{self, root};
 use crate::{build, setup};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -73,9 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let models = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
     let places = places(args)?;
     let runner = build::programs(&args.target, "release")?.runner;
-    let git =
-        output(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()));
-    let git = git.ok().map(|text| text.trim().to_owned());
+    let git = workspace::commit();
     let rustc = output(Command::new("rustc").arg("--version"))?.trim().to_owned();
     let mut measurements = Vec::new();
     for place in &places {

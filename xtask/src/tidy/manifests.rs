@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -12,8 +12,21 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
     ("embdl-bench", &["embdl-core", "embdl-data", "rt-atom", "rt-arm"]),
     (
+        "embdl-flow",
+        &[
+            "embdl-core",
+            "embdl-graph",
+            "embdl-onnx",
+            "embdl-data",
+            "embdl-train",
+            "embdl-compress",
+            "embdl-bench",
+        ],
+    ),
+    (
         "embdl-cli",
         &[
+            "embdl-flow",
             "embdl-core",
             "embdl-graph",
             "embdl-onnx",
@@ -32,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     (
         "embdl-tests",
         &[
+            "embdl-flow",
             "embdl-core",
             "embdl-graph",
             "embdl-onnx",
