@@ -27,14 +27,14 @@ pub struct ImportOptions {
     pub symbols: BTreeMap<String, usize>,
     /// Largest file that is read, in bytes. Weights take a small multiple of that in memory.
     pub max_bytes: u64,
-    /// Largest number of nodes, names, attributes and so on, each of which takes up to a kilobyte in memory; ResNet-152
-    /// has about 15,000.
+    /// Largest number of nodes, names, attributes and so on, each of which takes up to 1.5 kB in memory; ResNet-152 has
+    /// about 15,000.
     pub max_fields: usize,
 }
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        Self { symbols: BTreeMap::new(), max_bytes: 1 << 31, max_fields: 1 << 17 }
+        Self { symbols: BTreeMap::new(), max_bytes: 1 << 31, max_fields: 1 << 16 }
     }
 }
 
