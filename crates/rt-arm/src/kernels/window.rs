@@ -1,5 +1,7 @@
 //! Which elements a window touches, in the form that depthwise and pooling loops walk: offsets and counts.
 
+use core::ops::Range;
+
 use embdl_core::kernels::WindowGeometry;
 
 /// The taps inside the input of some results that stand side by side.
@@ -30,16 +32,15 @@ pub(super) fn for_each_group(
 ) {
     let [height, width, _] = geometry.input;
     let [oh, ow] = geometry.output;
+    let whole = geometry.kernel[1];
+    let full = full_columns(geometry);
     for oy in 0..oh {
         let rows = geometry.valid_taps(0, oy);
         let mut ox = 0;
         while ox < ow {
-            let columns = geometry.valid_taps(1, ox);
-            let whole = geometry.kernel[1];
-            let group = ox + together <= ow
-                && columns.len() == whole
-                && geometry.valid_taps(1, ox + together - 1).len() == whole;
-            let results = if group { together } else { 1 };
+            let inside = full.contains(&ox);
+            let columns = if inside { 0..whole } else { geometry.valid_taps(1, ox) };
+            let results = if inside && ox + together <= full.end { together } else { 1 };
             let mut taps = Taps {
                 pixel: 0,
                 tap: rows.start * whole + columns.start,
@@ -62,6 +63,14 @@ pub(super) fn for_each_group(
             ox += results;
         }
     }
+}
+
+/// The results of a row whose windows miss no column of taps.
+fn full_columns(geometry: &WindowGeometry) -> Range<usize> {
+    let is_full = |&ox: &usize| geometry.valid_taps(1, ox).len() == geometry.kernel[1];
+    let Some(first) = (0..geometry.output[1]).find(is_full) else { return 0..0 };
+    let last = (first..geometry.output[1]).rfind(is_full).unwrap_or(first);
+    first..last + 1
 }
 
 impl Taps {

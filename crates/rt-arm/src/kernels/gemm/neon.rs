@@ -206,18 +206,26 @@ fn store_row_f32<const NP: usize>(
     sums: &[float32x4_t; NP],
     out: &mut [f32],
 ) {
-    let (low, high) = (vdupq_n_f32(job.clamp.0), vdupq_n_f32(job.clamp.1));
     let channels = group(column, NP, job.weights.n);
     let out = &mut out[row * job.out_stride..][channels];
-    let (whole, part) = out.as_chunks_mut::<PANEL>();
-    for (out, &sum) in whole.iter_mut().zip(sums) {
+    if out.len() < NP * PANEL {
+        return store_part_f32(job.clamp, sums, out);
+    }
+    let (low, high) = (vdupq_n_f32(job.clamp.0), vdupq_n_f32(job.clamp.1));
+    let out = out[..NP * PANEL].as_chunks_mut::<PANEL>().0;
+    for (out, &sum) in out.iter_mut().zip(sums) {
         // SAFETY: a chunk has four floats.
         unsafe { vst1q_f32(out.as_mut_ptr(), vminq_f32(vmaxq_f32(sum, low), high)) };
     }
-    if let Some(&last) = sums.get(whole.len())
-        && !part.is_empty()
-    {
-        output::store_f32(part, vminq_f32(vmaxq_f32(last, low), high));
+}
+
+/// The last channels, which fill no whole vectors.
+#[target_feature(enable = "neon")]
+#[inline(never)]
+fn store_part_f32(clamp: (f32, f32), sums: &[float32x4_t], out: &mut [f32]) {
+    let (low, high) = (vdupq_n_f32(clamp.0), vdupq_n_f32(clamp.1));
+    for (out, &sum) in out.chunks_mut(PANEL).zip(sums) {
+        output::store_f32(out, vminq_f32(vmaxq_f32(sum, low), high));
     }
 }
 
