@@ -52,7 +52,7 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
         );
         run_shown(
             cargo()
-                .args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"])
+                .args(["test", "--tests", "--no-fail-fast"])
                 .args(&selection)
                 .args(["--", "--skip", HARDWARE]),
         )?;
@@ -93,7 +93,7 @@ pub(crate) fn emulated(aarch64: &Aarch64, only: &[String]) -> Result<()> {
         if setup::has_nextest() {
             command.args(["--profile", profile(), "--no-tests=pass"]);
         } else {
-            command.args(["--lib", "--tests", "--", "--skip", HARDWARE]);
+            command.args(["--tests", "--", "--skip", HARDWARE]);
         }
         run_shown(&mut command)?;
     }
