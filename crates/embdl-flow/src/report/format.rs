@@ -137,10 +137,12 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// At most `width` characters, the last of them an ellipsis if something was cut.
+/// At most `width` characters, the last of them an ellipsis if something was cut. Control characters, which a terminal
+/// would obey, become question marks.
 pub(super) fn shortened(text: &str, width: usize) -> String {
+    let text = text.replace(char::is_control, "?");
     if text.chars().count() <= width {
-        return text.into();
+        return text;
     }
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
     short.truncate(short.trim_end().len());
@@ -190,5 +192,6 @@ mod tests {
     fn long_text_is_cut() {
         assert_eq!(shortened("abcdef", 6), "abcdef");
         assert_eq!(shortened("abc def", 5), "abc…");
+        assert_eq!(shortened("\u{1b}[2J", 9), "?[2J");
     }
 }

@@ -18,13 +18,13 @@ pub fn table(run: &RunRecord) -> String {
     let groups = by_network(run);
     let mut out = summary(&groups);
     for network in &run.networks {
-        let _ = write!(
-            out,
-            "\n{}: {} parameters, {} multiply-accumulates an image\n",
+        let heading = format!(
+            "{}: {} parameters, {} multiply-accumulates an image",
             heading(network),
             thousands(network.parameters),
             thousands(network.macs),
         );
+        let _ = writeln!(out, "\n{}", wrapped(&heading, WIDTH - 2).join("\n  "));
         out.push_str(&steps(network));
         out.push_str(&retests(network));
         out.push_str(&latencies(network));

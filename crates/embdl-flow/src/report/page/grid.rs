@@ -12,9 +12,14 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// Words, which may wrap.
+    /// A word or two.
     pub(super) fn text(head: &'static str) -> Self {
         Self { head, class: "" }
+    }
+
+    /// Words that wrap.
+    pub(super) fn words(head: &'static str) -> Self {
+        Self { head, class: " class=\"words\"" }
     }
 
     /// Digits, right aligned.

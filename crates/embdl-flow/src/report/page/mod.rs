@@ -109,7 +109,7 @@ fn overview(out: &mut String, groups: &[Seeds<'_>]) {
             group.all().len().to_string(),
             percent(network.fp32.accuracy),
             percent(network.compressed.accuracy),
-            points(loss(network)),
+            typeset(&points(loss(network))),
             thousands(network.fp32.bytes),
             thousands(network.compressed.file_bytes),
             ratio(network.compressed.ratio),
@@ -198,6 +198,11 @@ fn change(loss: f64) -> String {
             None => format!("−{text} points"),
         },
     }
+}
+
+/// With a true minus sign.
+fn typeset(number: &str) -> String {
+    number.replace('-', "−")
 }
 
 /// How many images the confusion matrix counts.

@@ -8,6 +8,7 @@ use super::super::format::{
 use super::super::seeds::{Seeds, loss};
 use super::super::{differing, verdict};
 use super::grid::{Column, Grid};
+use super::typeset;
 use crate::record::NetworkRecord;
 
 /// All seeds of a network, with mean and standard deviation; nothing for one seed.
@@ -28,7 +29,7 @@ pub(super) fn seeds(out: &mut String, group: &Seeds<'_>) {
             network.seed.to_string(),
             percent(network.fp32.accuracy),
             percent(network.compressed.accuracy),
-            points(loss(network)),
+            typeset(&points(loss(network))),
             thousands(network.compressed.file_bytes),
             ratio(network.compressed.ratio),
         ]);
@@ -39,8 +40,8 @@ pub(super) fn seeds(out: &mut String, group: &Seeds<'_>) {
         "mean ± sd".into(),
         group.spread(|network| network.fp32.accuracy).text(percent),
         group.spread(|network| network.compressed.accuracy).text(percent),
-        group.spread(loss).text(points),
-        group.spread(file_bytes).text(quantity),
+        typeset(&group.spread(loss).text(points)),
+        group.spread(file_bytes).text(whole),
         group.spread(|network| network.compressed.ratio).text(ratio),
     ]);
     let _ = writeln!(
@@ -58,7 +59,7 @@ pub(super) fn steps(out: &mut String, network: &NetworkRecord) {
     }
     let mut grid = Grid::new(&[
         Column::text("Step"),
-        Column::text("What was done"),
+        Column::words("What was done"),
         Column::number("File bytes"),
         Column::number("Validation"),
         Column::number("Test"),
@@ -128,7 +129,7 @@ pub(super) fn layers(out: &mut String, network: &NetworkRecord) {
     let mut grid = Grid::new(&[
         Column::text("Layer"),
         Column::text("Shape"),
-        Column::text("Encoding"),
+        Column::words("Encoding"),
         Column::number("Weights"),
         Column::number("Not zero"),
         Column::number("Bits a weight"),
@@ -187,7 +188,7 @@ pub(super) fn retests(out: &mut String, network: &NetworkRecord) {
     let mut grid = Grid::new(&[
         Column::text("Runtime"),
         Column::text("Instruction set"),
-        Column::text("Machine"),
+        Column::words("Machine"),
         Column::number("Accuracy"),
         Column::code("SHA-256 of all outputs"),
         Column::number("Images a second"),
@@ -227,6 +228,13 @@ pub(super) fn retests(out: &mut String, network: &NetworkRecord) {
         note.push_str(" Emulated speeds say nothing about a device's.");
     }
     let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&note));
+}
+
+/// A mean of counts.
+fn whole(number: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "saturates, which is fine for reading")]
+    #[expect(clippy::cast_sign_loss, reason = "counts are not negative")]
+    thousands(number.round() as u64)
 }
 
 fn capitalized(text: &str) -> String {

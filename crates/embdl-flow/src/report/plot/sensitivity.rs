@@ -130,7 +130,7 @@ fn settings_axis(svg: &mut Svg, x: &Scale, settings: &[f64], kind: Kind) {
         let half = text_width(&text, 12.0) / 2.0;
         if at + half < free {
             svg.text((at, AREA.bottom + 18.0), &text, Anchor::Middle, "tick");
-            free = at - half - 6.0;
+            free = at - half - 9.0;
         }
     }
     svg.text((AREA.right, AREA.bottom + 35.0), kind.axis(), Anchor::End, "axis-label");

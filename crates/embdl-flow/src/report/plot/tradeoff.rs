@@ -72,7 +72,9 @@ pub(in super::super) fn tradeoff(networks: &[&NetworkRecord], error: Option<f64>
     for other in networks.iter().skip(1) {
         for step in other.steps.iter().filter(|step| step.test_accuracy.is_finite()) {
             let title = format!("seed {}: {}", other.seed, label(step).join(" "));
-            svg.dot((x.at(size(step)), y.at(step.test_accuracy)), 4.0, "further", &title);
+            let point = (x.at(size(step)), y.at(step.test_accuracy));
+            svg.dot(point, 4.0, "further", &title);
+            labels.others.push(point);
         }
     }
     let shown: Vec<&StepRecord> =
@@ -176,6 +178,7 @@ impl Bounds {
 #[derive(Debug, Default)]
 struct Labels {
     points: Vec<(f64, f64)>,
+    others: Vec<(f64, f64)>,
     taken: Vec<Bounds>,
 }
 
@@ -218,6 +221,9 @@ impl Labels {
         }
         for &point in &self.points {
             cost += if label.holds(point, 5.0) { 60.0 } else { 0.0 };
+        }
+        for &point in &self.others {
+            cost += if label.holds(point, 4.0) { 30.0 } else { 0.0 };
         }
         for pair in self.points.windows(2) {
             for i in 1..16 {
