@@ -6,7 +6,8 @@ use embdl_core::op::{Activation, Conv2d, Dense, Lrn, Op};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::importer::{Binding, Importer, Source, input};
+use super::importer::{Binding, Importer, Source};
+use super::inputs::input;
 use super::pool::{axis_of, is_pixel};
 use crate::attributes::{Attributes, invalid};
 use crate::error::NodeError;

@@ -1,8 +1,12 @@
 //! ONNX to graph: reading the file, its inputs and its outputs; the nodes are in the files beside this one.
 
+mod build;
+mod constants;
 mod elementwise;
 mod importer;
+mod inputs;
 mod layers;
+mod names;
 mod pool;
 mod shapes;
 

@@ -1,0 +1,192 @@
+//! What a node adds to the graph: values, nodes, parameters, or another name for a value.
+
+use std::rc::Rc;
+
+use embdl_core::op::{Activation, Op};
+use embdl_core::tensor::Shape;
+use embdl_graph::{Node, NodeId, Param, ParamId, ParamRole, Value, ValueId};
+use tract_onnx::pb::NodeProto;
+
+use super::importer::{Binding, Importer, Source, name_of};
+use super::inputs::MAX_INTS;
+use crate::error::NodeError;
+use crate::layout::Order;
+use crate::tensor::Ints;
+
+impl<'a> Importer<'a> {
+    /// Lets the node's output stand for `binding`.
+    pub(super) fn bind(
+        &mut self,
+        node: &'a NodeProto,
+        binding: Binding<'a>,
+    ) -> Result<(), NodeError> {
+        let name = node.output[0].as_str();
+        match self.bindings.insert(name, binding) {
+            None => Ok(()),
+            Some(_) => Err(NodeError::WrittenTwice { value: name.into() }),
+        }
+    }
+
+    pub(super) fn bind_ints(&mut self, node: &'a NodeProto, ints: Ints) -> Result<(), NodeError> {
+        if ints.values.len() > MAX_INTS {
+            let (value, reason) = (node.output[0].clone(), "shapes have few dimensions");
+            return Err(NodeError::Dims { value, dims: ints.dims, reason });
+        }
+        self.bind(node, Binding::Ints(Rc::new(ints)))
+    }
+
+    /// Lets the node's output be `source` under another name and perhaps in another order.
+    pub(super) fn alias(&mut self, node: &'a NodeProto, source: Source) -> Result<(), NodeError> {
+        let read_once = source.read_once && self.read_once(&node.output[0]);
+        self.bind(node, Binding::Value(Source { read_once, ..source }))
+    }
+
+    /// Adds a node without parameters to the graph.
+    pub(super) fn emit(
+        &mut self,
+        node: &'a NodeProto,
+        op: Op,
+        inputs: &[ValueId],
+        order: Order,
+    ) -> Result<(), NodeError> {
+        self.emit_layer(node, op, inputs, order, [None, None])
+    }
+
+    /// Adds a node to the graph, with weight and bias.
+    pub(super) fn emit_layer(
+        &mut self,
+        node: &'a NodeProto,
+        op: Op,
+        inputs: &[ValueId],
+        order: Order,
+        [weight, bias]: [Option<ParamId>; 2],
+    ) -> Result<(), NodeError> {
+        let output = node.output[0].as_str();
+        let name = self.node_names.unique(name_of(node));
+        let value = self.append(name, output, op, inputs, [weight, bias])?;
+        let read_once = self.read_once(output);
+        self.bind(node, Binding::Value(Source { value, order, read_once }))
+    }
+
+    /// Adds a node to the graph that writes a value which the file does not know.
+    pub(super) fn emit_inner(
+        &mut self,
+        node: &NodeProto,
+        suffix: &str,
+        op: Op,
+        input: ValueId,
+    ) -> Result<ValueId, NodeError> {
+        let name = self.node_names.unique(&format!("{}.{suffix}", name_of(node)));
+        let output = self.names.unique(&format!("{}.{suffix}", node.output[0]));
+        self.append(name, &output, op, &[input], [None, None])
+    }
+
+    fn append(
+        &mut self,
+        name: String,
+        output: &str,
+        op: Op,
+        inputs: &[ValueId],
+        [weight, bias]: [Option<ParamId>; 2],
+    ) -> Result<ValueId, NodeError> {
+        let shapes: Vec<Shape> = inputs.iter().map(|&id| self.graph.values[id].shape).collect();
+        let shape = op.infer(&shapes, weight.map(|id| self.graph.params[id].shape))?;
+        let output = self.value(output, shape);
+        self.writers.insert(output, self.graph.nodes.len());
+        for id in [weight, bias].into_iter().flatten() {
+            self.param_uses[id] += 1;
+        }
+        let inputs = inputs.to_vec();
+        self.graph.nodes.push(Node { name, op, inputs, output, weight, bias });
+        Ok(output)
+    }
+
+    /// Adds a parameter, or finds the same one where the file uses a constant twice.
+    pub(super) fn param(
+        &mut self,
+        name: &str,
+        role: ParamRole,
+        shape: Shape,
+        values: Vec<f32>,
+    ) -> ParamId {
+        if let Some(&id) = self.params.get(name) {
+            let known = &self.graph.params[id];
+            if (known.role, known.shape) == (role, shape) && known.values() == values {
+                return id;
+            }
+        }
+        // Initializers are in `names` already; only a second parameter of the name needs another.
+        let name = if self.params.contains_key(name) {
+            self.names.unique(name)
+        } else {
+            self.names.insert(name);
+            name.into()
+        };
+        let id = self.graph.params.len();
+        self.params.insert(name.clone(), id);
+        self.graph.params.push(Param::new(name, role, shape, values));
+        self.param_uses.push(0);
+        id
+    }
+
+    /// A name for a parameter that the file does not have.
+    pub(super) fn fresh_name(&mut self, wish: &str) -> String {
+        self.names.unique(wish)
+    }
+
+    /// Parameter `id` to be changed by the one node that asks: a copy, where others use it too.
+    pub(super) fn own_param(&mut self, id: ParamId) -> Result<ParamId, NodeError> {
+        if self.param_uses[id] == 1 {
+            return Ok(id);
+        }
+        self.spend(self.graph.params[id].len())?;
+        self.param_uses[id] -= 1;
+        let mut param = self.graph.params[id].clone();
+        param.name = self.names.unique(&param.name);
+        self.graph.params.push(param);
+        self.param_uses.push(1);
+        Ok(self.graph.params.len() - 1)
+    }
+
+    /// Gives `layer` a bias, or another in place of its own.
+    pub(super) fn set_bias(&mut self, layer: NodeId, bias: ParamId) {
+        if self.graph.nodes[layer].bias.replace(bias).is_none() {
+            self.param_uses[bias] += 1;
+        }
+    }
+
+    /// The node that writes `source`, if nobody else reads it and it has no activation yet.
+    pub(super) fn open_writer(&self, source: &Source) -> Option<NodeId> {
+        let id = *self.writers.get(&source.value).filter(|_| source.read_once)?;
+        let op = &self.graph.nodes[id].op;
+        (op.activation() == Activation::None && !matches!(op, Op::Activation(_))).then_some(id)
+    }
+
+    /// Renames the value of a writer that took in `node`, and binds the node's output to it.
+    pub(super) fn absorb(&mut self, node: &'a NodeProto, source: Source) -> Result<(), NodeError> {
+        self.graph.values[source.value].name.clone_from(&node.output[0]);
+        self.alias(node, source)
+    }
+
+    /// Whether every reader of `name` transposes it from `[n, h, w, c]` to `[n, c, h, w]`.
+    pub(super) fn becomes_nchw(&self, name: &str) -> bool {
+        let to_nchw = |node: &&NodeProto| {
+            node.op_type == "Transpose"
+                && node
+                    .attribute
+                    .iter()
+                    .any(|perm| perm.name == "perm" && perm.ints == [0, 3, 1, 2])
+        };
+        self.readers.get(name).is_some_and(|readers| readers.iter().all(to_nchw))
+    }
+
+    pub(super) fn read_once(&self, name: &str) -> bool {
+        let outputs = usize::from(self.outputs.contains(name));
+        self.readers.get(name).map_or(0, Vec::len) + outputs == 1
+    }
+
+    pub(super) fn value(&mut self, name: &str, shape: Shape) -> ValueId {
+        self.graph.values.push(Value { name: name.into(), shape, quant: None });
+        self.graph.values.len() - 1
+    }
+}
