@@ -72,15 +72,14 @@ pub(in super::super) fn confusion(matrix: &[Vec<u64>], classes: &[String]) -> St
         let y = y + row_height / 2.0 + 4.0;
         svg.text((end + 58.0, y), &recall, Anchor::End, "value");
     }
-    let y = top + row_height * n as f64 + 20.0;
-    svg.text((left - 8.0, y), "precision", Anchor::End, "axis-label");
-    for j in 0..n {
-        let all: u64 = matrix.iter().filter_map(|row| row.get(j)).sum();
-        let hits = matrix[j].get(j).copied().unwrap_or(0);
-        let text = if all > 0 { percent1(hits, all) } else { "–".into() };
-        if text_width(&text, 11.0) < cell {
-            let x = left + cell * (j as f64 + 0.5);
-            svg.text((x, y), &text, Anchor::Middle, "count");
+    if text_width("100.0%", 11.0) < cell {
+        let y = top + row_height * n as f64 + 20.0;
+        svg.text((left - 8.0, y), "precision", Anchor::End, "axis-label");
+        for j in 0..n {
+            let all: u64 = matrix.iter().filter_map(|row| row.get(j)).sum();
+            let hits = matrix[j].get(j).copied().unwrap_or(0);
+            let text = if all > 0 { percent1(hits, all) } else { "–".into() };
+            svg.text((left + cell * (j as f64 + 0.5), y), &text, Anchor::Middle, "count");
         }
     }
     svg.finish()

@@ -191,23 +191,21 @@ impl Labels {
         let mut least = f64::MAX;
         for (rank, candidate) in candidates(point).into_iter().enumerate() {
             #[expect(clippy::cast_precision_loss, reason = "there are few candidates")]
-            let cost = self.cost(bounds(&candidate)) + rank as f64;
+            let cost = self.cost(point, bounds(&candidate)) + rank as f64;
             if cost < least {
                 (best, least) = (candidate, cost);
             }
         }
         let label = bounds(&best);
-        if (label.top - y).max(y - label.bottom) > FAR {
-            let near = if label.top > y { label.top } else { label.bottom };
-            let across = x.clamp(label.left + 8.0, (label.right - 8.0).max(label.left + 8.0));
-            svg.line(point, (across, near), "leader");
+        if let Some(end) = leader(point, &label) {
+            svg.line(point, end, "leader");
         }
         svg.text((best.0, best.1), &lines[0], best.2, "strong halo");
         svg.text((best.0, best.1 + LEADING), &lines[1], best.2, "value halo");
         self.taken.push(label);
     }
 
-    fn cost(&self, label: Bounds) -> f64 {
+    fn cost(&self, point: (f64, f64), label: Bounds) -> f64 {
         let mut cost = 0.0;
         if label.left < AREA.left - 4.0
             || label.right > SIZE.0
@@ -225,16 +223,30 @@ impl Labels {
         for &point in &self.others {
             cost += if label.holds(point, 4.0) { 30.0 } else { 0.0 };
         }
+        if let Some(end) = leader(point, &label) {
+            let crossed = |between| self.taken.iter().any(|taken| taken.holds(between, 1.0));
+            cost += if along(point, end).any(crossed) { 80.0 } else { 0.0 };
+        }
         for pair in self.points.windows(2) {
-            for i in 1..16 {
-                let share = f64::from(i) / 16.0;
-                let between = (
-                    pair[0].0 + share * (pair[1].0 - pair[0].0),
-                    pair[0].1 + share * (pair[1].1 - pair[0].1),
-                );
-                cost += if label.holds(between, 2.0) { 4.0 } else { 0.0 };
-            }
+            let hidden = along(pair[0], pair[1]).filter(|&between| label.holds(between, 2.0));
+            cost += hidden.map(|_| 4.0).sum::<f64>();
         }
         cost
     }
+}
+
+/// Where the line from a point to its label ends, if they are far from each other.
+fn leader((x, y): (f64, f64), label: &Bounds) -> Option<(f64, f64)> {
+    let far = (label.top - y).max(y - label.bottom) > FAR;
+    let near = if label.top > y { label.top } else { label.bottom };
+    let (left, right) = (label.left + 8.0, (label.right - 8.0).max(label.left + 8.0));
+    far.then(|| (x.clamp(left, right), near))
+}
+
+/// Points between two.
+fn along(from: (f64, f64), to: (f64, f64)) -> impl Iterator<Item = (f64, f64)> {
+    (1..16).map(move |i| {
+        let share = f64::from(i) / 16.0;
+        (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1))
+    })
 }
