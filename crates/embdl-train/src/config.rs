@@ -3,6 +3,7 @@
 use embdl_data::augment::Augmentation;
 use serde::{Deserialize, Serialize};
 
+use crate::error::TrainError;
 use crate::schedule::Schedule;
 
 /// Settings of one training or retraining. What is left out of a recipe has its default.
@@ -89,6 +90,45 @@ impl Default for TrainConfig {
             distill: None,
             keep_best: false,
             seed: 1,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks every setting's range; the augmentation checks its own.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] for the first that is outside.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let within = |setting, value: f32, low: f32, high: f32, range| {
+            let is_inside = (low..=high).contains(&value);
+            is_inside.then_some(()).ok_or(TrainError::Setting {
+                setting,
+                value: f64::from(value),
+                range,
+            })
+        };
+        if self.batch == 0 {
+            return Err(TrainError::Setting { setting: "batch", value: 0.0, range: "at least 1" });
+        }
+        let positive = f32::MIN_POSITIVE;
+        within("learning-rate", self.learning_rate, positive, f32::MAX, "positive")?;
+        within("weight-decay", self.weight_decay, 0.0, f32::MAX, "0 or more")?;
+        within("label-smoothing", self.label_smoothing, 0.0, 1.0, "0 to 1")?;
+        within("ema", self.ema.unwrap_or(0.0), 0.0, 1.0, "0 to 1")?;
+        if let Some(Distillation { alpha, temperature }) = self.distill {
+            within("distill.alpha", alpha, 0.0, 1.0, "0 to 1")?;
+            within("distill.temperature", temperature, positive, f32::MAX, "positive")?;
+        }
+        match self.optimizer {
+            OptimizerConfig::Sgd { momentum, .. } => {
+                within("momentum", momentum, 0.0, 1.0, "0 to 1")
+            }
+            OptimizerConfig::Adam { beta1, beta2 } => {
+                let below = 1.0 - f32::EPSILON;
+                within("beta1", beta1, 0.0, below, "at least 0 and below 1")?;
+                within("beta2", beta2, 0.0, below, "at least 0 and below 1")
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::OptimizerConfig;
+use crate::kernels::vectorized;
 
 /// What an optimizer remembers of one parameter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,35 +29,95 @@ impl Moments {
         values: &mut [f32],
         gradients: &[f32],
     ) {
+        let rule = self.begin(config, learning_rate, weight_decay, values.len());
+        rule.apply(values, &mut self.first, &mut self.second, gradients);
+    }
+
+    /// Starts a step of `len` values: counts it, makes room, and gives the rule to apply to all of them.
+    pub(crate) fn begin(
+        &mut self,
+        config: OptimizerConfig,
+        learning_rate: f32,
+        weight_decay: f32,
+        len: usize,
+    ) -> Rule {
+        self.first.resize(len, 0.0);
+        self.steps = self.steps.saturating_add(1);
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        match config {
+            OptimizerConfig::Sgd { momentum, nesterov } => {
+                Rule::Sgd { momentum, nesterov, learning_rate, weight_decay }
+            }
+            OptimizerConfig::Adam { beta1, beta2 } => {
+                self.second.resize(len, 0.0);
+                Rule::Adam {
+                    betas: [beta1, beta2],
+                    rate: learning_rate / (1.0 - beta1.powi(steps)),
+                    unbias: 1.0 / (1.0 - beta2.powi(steps)),
+                    shrink: 1.0 - learning_rate * weight_decay,
+                }
+            }
+        }
+    }
+}
+
+/// One step's arithmetic, the same for every element, so that parts of a parameter can take it on their own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rule {
+    Sgd { momentum: f32, nesterov: bool, learning_rate: f32, weight_decay: f32 },
+    Adam { betas: [f32; 2], rate: f32, unbias: f32, shrink: f32 },
+}
+
+impl Rule {
+    /// Moves `values` against `gradients`; `second` is not used by SGD.
+    pub(crate) fn apply(
+        self,
+        values: &mut [f32],
+        first: &mut [f32],
+        second: &mut [f32],
+        gradients: &[f32],
+    ) {
         assert!(
             values.len() == gradients.len(),
             "{} gradients for {} values",
             gradients.len(),
             values.len()
         );
-        self.first.resize(values.len(), 0.0);
-        self.steps = self.steps.saturating_add(1);
-        match config {
-            OptimizerConfig::Sgd { momentum, nesterov } => {
-                for ((w, m), g) in values.iter_mut().zip(&mut self.first).zip(gradients) {
-                    let g = g + weight_decay * *w;
-                    *m = momentum * *m + g;
-                    *w -= learning_rate * if nesterov { g + momentum * *m } else { *m };
-                }
+        match self {
+            Self::Sgd { momentum, nesterov, learning_rate, weight_decay } => {
+                // Both forms are `g * own + m * memory`: (1, momentum) with Nesterov, (0, 1) without.
+                let (own, memory) = if nesterov { (1.0, momentum) } else { (0.0, 1.0) };
+                let factors = [momentum, learning_rate, weight_decay, own, memory];
+                sgd(values, first, gradients, factors);
             }
-            OptimizerConfig::Adam { beta1, beta2 } => {
-                self.second.resize(values.len(), 0.0);
-                let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
-                let (unbias1, unbias2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
-                let rate = learning_rate / unbias1;
-                let shrink = 1.0 - learning_rate * weight_decay;
-                let moments = self.first.iter_mut().zip(&mut self.second);
-                for ((w, (m, v)), g) in values.iter_mut().zip(moments).zip(gradients) {
-                    *m = beta1 * *m + (1.0 - beta1) * g;
-                    *v = beta2 * *v + (1.0 - beta2) * g * g;
-                    *w = shrink * *w - rate * *m / ((*v / unbias2).sqrt() + 1e-8);
-                }
+            Self::Adam { betas, rate, unbias, shrink } => {
+                adam(values, first, second, gradients, [betas[0], betas[1], rate, unbias, shrink]);
             }
+        }
+    }
+}
+
+vectorized! {
+    fn sgd<'a>(values: &'a mut [f32], first: &'a mut [f32], gradients: &'a [f32], factors: [f32; 5]) {
+        let [momentum, learning_rate, weight_decay, own, memory] = factors;
+        for ((w, m), g) in values.iter_mut().zip(first).zip(gradients) {
+            let g = g + weight_decay * *w;
+            *m = momentum * *m + g;
+            *w -= learning_rate * (own * g + memory * *m);
+        }
+    }
+}
+
+vectorized! {
+    fn adam<'a>(
+        values: &'a mut [f32], first: &'a mut [f32], second: &'a mut [f32], gradients: &'a [f32], factors: [f32; 5],
+    ) {
+        let [beta1, beta2, rate, unbias, shrink] = factors;
+        let moments = first.iter_mut().zip(second);
+        for ((w, (m, v)), g) in values.iter_mut().zip(moments).zip(gradients) {
+            *m = beta1 * *m + (1.0 - beta1) * g;
+            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            *w = shrink * *w - rate * *m / ((*v * unbias).sqrt() + 1e-8);
         }
     }
 }

@@ -83,10 +83,8 @@ impl Convolution {
         activation: Activation,
     ) -> Vec<f32> {
         let (depth, gci, gco) = (self.taps.len(), self.ci / self.groups, self.co / self.groups);
-        let packed: Vec<Rhs> = w
-            .chunks_exact(gco * depth)
-            .map(|w| Rhs::columns_of(depth, gco, w, depth))
-            .collect();
+        let packed: Vec<Rhs> =
+            w.chunks_exact(gco * depth).map(|w| Rhs::columns_of(depth, gco, w, depth)).collect();
         let zeros = vec![0.0; self.co];
         let bias = bias.unwrap_or(&zeros);
         let mut y = vec![0.0; self.batch * self.pixels * self.co];

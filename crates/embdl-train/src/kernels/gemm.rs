@@ -96,12 +96,7 @@ fn widths(columns: usize) -> impl Iterator<Item = usize> {
 /// # Panics
 /// If an offset points outside, or the sides differ in depth.
 pub(crate) fn multiply(lhs: Lhs<'_>, rhs: &Rhs, store: &mut impl Store) {
-    assert!(
-        lhs.steps.len() == rhs.depth,
-        "depth {} times depth {}",
-        lhs.steps.len(),
-        rhs.depth
-    );
+    assert!(lhs.steps.len() == rhs.depth, "depth {} times depth {}", lhs.steps.len(), rhs.depth);
     Arch::new().dispatch(Multiply { lhs, rhs, store });
 }
 

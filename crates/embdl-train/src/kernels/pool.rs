@@ -175,11 +175,8 @@ pub(crate) fn global_average_gradient(dy: &[f32], pixels: usize, channels: usize
 #[expect(clippy::cast_precision_loss, reason = "taps of a window")]
 #[inline(always)]
 fn share(taps: &Taps, pixel: usize, include_pads: bool) -> f32 {
-    let count = if include_pads {
-        taps.with_pads[pixel] as f32
-    } else {
-        taps.raw(pixel).len() as f32
-    };
+    let count =
+        if include_pads { taps.with_pads[pixel] as f32 } else { taps.raw(pixel).len() as f32 };
     1.0 / count.max(1.0)
 }
 
