@@ -30,7 +30,7 @@ const ROWS: usize = 4;
 /// The CPU must have the features of the level whose file the function is from.
 type Dot = unsafe fn(&Four<'_>, &Input<'_>, uint8x16_t) -> [uint32x4_t; ROWS];
 
-/// The indices of four weight rows, whole blocks long.
+/// The indices of four weight rows, each of as many blocks as the input.
 struct Four<'a> {
     rows: [&'a [u8]; ROWS],
 }
@@ -101,12 +101,14 @@ impl<'a> Input<'a> {
 
 impl Four<'_> {
     /// The indices of a block of a row.
+    ///
+    /// # Safety
+    /// `block` is below the number of blocks of the input that the rows were made for.
     #[target_feature(enable = "neon")]
     #[inline]
-    fn load(&self, row: usize, block: usize) -> uint8x16_t {
-        let bytes = &self.rows[row][16 * block..16 * block + 16];
-        // SAFETY: sixteen bytes, by the slice above.
-        unsafe { vld1q_u8(bytes.as_ptr()) }
+    unsafe fn load(&self, row: usize, block: usize) -> uint8x16_t {
+        // SAFETY: every row has as many blocks as the input.
+        unsafe { vld1q_u8(self.rows[row].as_ptr().add(BLOCK / 2 * block)) }
     }
 }
 

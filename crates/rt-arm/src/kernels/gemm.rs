@@ -58,6 +58,10 @@ fn load_tail(row: &[u8]) -> uint8x16_t {
 ///
 /// Without this it computes the addresses of a tile's rows from the first one in every step: 6 additions among the 64
 /// `fmla` of the float tile, and 12 among the 16 of the vector kernel (`examples/count.rs`, f32).
+#[expect(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "nothing is read or written through the pointer"
+)]
 #[inline]
 fn opaque<T>(pointer: *const T) -> *const T {
     let mut same = pointer;

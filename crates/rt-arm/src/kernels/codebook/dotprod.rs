@@ -21,18 +21,42 @@ pub(in super::super) fn codebook_q8(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>
 fn dot(four: &Four<'_>, input: &Input<'_>, table: uint8x16_t) -> [uint32x4_t; ROWS] {
     let mut sums = [vdupq_n_u32(0); ROWS];
     for (at, block) in input.blocks.iter().enumerate() {
-        let x = split(block);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let w = decode(four.load(row, at), table);
-            *sum = udot(udot(*sum, x.0, w.0), x.1, w.1);
-        }
+        // SAFETY: `at` counts blocks of the input.
+        unsafe { multiply(&mut sums, split(block), four, at, table) };
     }
     if let Some(rest) = &input.rest {
-        let x = split(rest);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let w = decode(four.load(row, input.blocks.len()), table);
-            *sum = udot(udot(*sum, x.0, w.0), x.1, w.1);
-        }
+        // SAFETY: the rest is the input's last block.
+        unsafe { multiply(&mut sums, split(rest), four, input.blocks.len(), table) };
     }
     sums
+}
+
+/// Adds the products of one block. Written out, as loops around inline assembly are not unrolled, and the sums would
+/// live in memory.
+///
+/// # Safety
+/// `block` is a block of the input that `four` was made for.
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+unsafe fn multiply(
+    sums: &mut [uint32x4_t; ROWS],
+    x: uint8x16x2_t,
+    four: &Four<'_>,
+    block: usize,
+    table: uint8x16_t,
+) {
+    // SAFETY: the caller vouches for the block.
+    let indices = unsafe {
+        [four.load(0, block), four.load(1, block), four.load(2, block), four.load(3, block)]
+    };
+    sums[0] = add(sums[0], x, decode(indices[0], table));
+    sums[1] = add(sums[1], x, decode(indices[1], table));
+    sums[2] = add(sums[2], x, decode(indices[2], table));
+    sums[3] = add(sums[3], x, decode(indices[3], table));
+}
+
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+fn add(sum: uint32x4_t, x: uint8x16x2_t, w: uint8x16x2_t) -> uint32x4_t {
+    udot(udot(sum, x.0, w.0), x.1, w.1)
 }

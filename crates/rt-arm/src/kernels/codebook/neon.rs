@@ -26,28 +26,39 @@ fn dot<const PAIRED: bool>(
 ) -> [uint32x4_t; ROWS] {
     let mut sums = [vdupq_n_u32(0); ROWS];
     for (at, block) in input.blocks.iter().enumerate() {
-        let x = split(block);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            *sum = multiply::<PAIRED>(*sum, x, decode(four.load(row, at), table));
-        }
+        // SAFETY: `at` counts blocks of the input.
+        unsafe { multiply::<PAIRED>(&mut sums, split(block), four, at, table) };
     }
     if let Some(rest) = &input.rest {
-        let x = split(rest);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            let indices = four.load(row, input.blocks.len());
-            *sum = multiply::<PAIRED>(*sum, x, decode(indices, table));
-        }
+        // SAFETY: the rest is the input's last block.
+        unsafe { multiply::<PAIRED>(&mut sums, split(rest), four, input.blocks.len(), table) };
     }
     sums
 }
 
+/// Adds the products of one block.
+///
+/// # Safety
+/// `block` is a block of the input that `four` was made for.
 #[target_feature(enable = "neon")]
 #[inline]
-fn multiply<const PAIRED: bool>(
-    mut sum: uint32x4_t,
+unsafe fn multiply<const PAIRED: bool>(
+    sums: &mut [uint32x4_t; ROWS],
     x: uint8x16x2_t,
-    w: uint8x16x2_t,
-) -> uint32x4_t {
+    four: &Four<'_>,
+    block: usize,
+    table: uint8x16_t,
+) {
+    for (row, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: the caller vouches for the block.
+        let indices = unsafe { four.load(row, block) };
+        *sum = add::<PAIRED>(*sum, x, decode(indices, table));
+    }
+}
+
+#[target_feature(enable = "neon")]
+#[inline]
+fn add<const PAIRED: bool>(mut sum: uint32x4_t, x: uint8x16x2_t, w: uint8x16x2_t) -> uint32x4_t {
     for (x, w) in [(x.0, w.0), (x.1, w.1)] {
         let products = vmull_u8(vget_low_u8(x), vget_low_u8(w));
         if PAIRED {

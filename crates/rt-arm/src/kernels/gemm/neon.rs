@@ -7,8 +7,9 @@
 //! **u8 x i8, 2 rows x 8 channels.** Levels are flipped to i8 (`x - 128`, one `eor`) and `128 * sum(weights)` comes back
 //! with the bias. For 16 steps of k and one channel: `smull`, `smlal2`, and `sadalp`, which adds pairs of 16-bit sums to
 //! four 32-bit ones: 16 products in three instructions. A 16-bit lane holds `32767 / (128 * max_abs)` products: two for
-//! |w| <= 127, four for |w| <= 63, eight for |w| <= 31; with -128 only one, as (-128)² * 2 overflows. Narrow weights
-//! therefore save `sadalp`s. 16 accumulators + 2 rows + 4 weights + products. The four 32-bit lanes of a channel are
+//! |w| <= 127, eight for |w| <= 31; with -128 only one, as (-128)² * 2 overflows. So weights of up to 6 bits save
+//! `sadalp`s where there is one row; two rows would need more registers than there are (and four products for 7 bits
+//! need as many instructions as two). 16 accumulators + 2 rows + 4 weights + products. The four 32-bit lanes of a channel are
 //! added at the end by three `addp` for four channels.
 
 use core::arch::aarch64::*;
@@ -86,10 +87,6 @@ fn rows_f32<const MR: usize, const NP: usize>(
 }
 
 /// `bias + lhs · panels`. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels` NP times `[k, 4]`.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "indices are places in a tile of registers, used on several arrays at once"
-)]
 #[target_feature(enable = "neon")]
 #[inline]
 fn tile_f32<const MR: usize, const NP: usize>(
@@ -240,11 +237,11 @@ pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
     let mut sink = Sink::new(out);
     let lens = ((job.lhs.len(), job.lhs_stride), (sink.len(), job.out_stride));
     check(job.m, weights.k, weights.n, lens.0, lens.1);
-    match weights.max_abs {
-        0..=31 => panels_q8::<4, true>(job, &mut sink),
-        32..=63 => panels_q8::<2, true>(job, &mut sink),
-        64..=127 => panels_q8::<1, true>(job, &mut sink),
-        128.. => panels_q8::<1, false>(job, &mut sink),
+    match (job.m, weights.max_abs) {
+        (_, 128..) => panels_q8::<1, false>(job, &mut sink),
+        // Two rows of several steps and their weights do not fit the registers with the sums.
+        (2.., _) | (_, 32..) => panels_q8::<1, true>(job, &mut sink),
+        (_, ..32) => panels_q8::<4, true>(job, &mut sink),
     }
 }
 
@@ -257,10 +254,9 @@ fn panels_q8<const STEPS: usize, const PAIRED: bool>(job: &GemmQ8<'_>, sink: &mu
         let panels = (n - column).div_ceil(PANEL);
         column += PANEL
             * match (job.m, panels) {
-                // With more than one step the weights of a panel take eight registers or more, and leave fewer for sums.
+                // With several steps the weights of a panel take eight registers or more, and leave fewer for sums.
                 (1, 4..) if STEPS == 1 => columns_q8::<STEPS, PAIRED, 4>(job, column, sink),
-                (_, 2..) if STEPS == 1 => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
-                (1, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
+                (_, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
                 _ => columns_q8::<STEPS, PAIRED, 1>(job, column, sink),
             };
     }
@@ -358,6 +354,7 @@ fn tile_q8<
     let width = if TAIL { k } else { 16 * steps };
     assert!(lhs.len() >= (MR - 1) * stride + width, "fewer than {MR} rows of {width}");
     assert!(panels.len() == NP * PANEL * 16 * steps, "not {NP} panels of {k}");
+    let at = |step: usize| panels.as_ptr().wrapping_add(64 * step);
     let mut sums = [[[vdupq_n_s32(0); PANEL]; NP]; MR];
     let mut step = 0;
     while step + STEPS <= whole {
@@ -368,7 +365,8 @@ fn tile_q8<
                 *x = flip(unsafe { vld1q_u8(lhs.as_ptr().add(i * stride + 16 * (step + u))) });
             }
         }
-        multiply_q8::<STEPS, PAIRED, MR, NP>(&mut sums, &x, panels, step, steps);
+        // SAFETY: step + STEPS <= steps, and each of the NP panels has steps blocks of 64 bytes.
+        unsafe { multiply_q8::<STEPS, PAIRED, MR, NP>(&mut sums, &x, at(step), 64 * steps) };
         step += STEPS;
     }
     while STEPS > 1 && step < whole {
@@ -377,7 +375,8 @@ fn tile_q8<
             // SAFETY: i < MR and 16 * (step + 1) <= 16 * whole <= width, so the bytes are in row i.
             *x = flip(unsafe { vld1q_u8(lhs.as_ptr().add(i * stride + 16 * step)) });
         }
-        multiply_q8::<1, PAIRED, MR, NP>(&mut sums, &x, panels, step, steps);
+        // SAFETY: step < steps, and each of the NP panels has steps blocks of 64 bytes.
+        unsafe { multiply_q8::<1, PAIRED, MR, NP>(&mut sums, &x, at(step), 64 * steps) };
         step += 1;
     }
     if TAIL && step < steps {
@@ -385,31 +384,34 @@ fn tile_q8<
         for (i, x) in x[0].iter_mut().enumerate() {
             *x = flip(load_tail(&lhs[i * stride..][..k]));
         }
-        multiply_q8::<1, PAIRED, MR, NP>(&mut sums, &x, panels, step, steps);
+        // SAFETY: step < steps, and each of the NP panels has steps blocks of 64 bytes.
+        unsafe { multiply_q8::<1, PAIRED, MR, NP>(&mut sums, &x, at(step), 64 * steps) };
     }
     sums
 }
 
-/// Adds the products of 16 * STEPS steps of k to a tile's partial sums.
+/// Adds the products of 16 * STEPS steps of k to a tile's partial sums. `panels` points at the first of these steps in
+/// the first panel; panels are `panel_len` bytes apart.
+///
+/// # Safety
+/// In each of `NP` panels, 64 * STEPS bytes can be read.
 #[expect(
     clippy::needless_range_loop,
     reason = "indices are places in a tile of registers, used on several arrays at once"
 )]
 #[target_feature(enable = "neon")]
 #[inline]
-fn multiply_q8<const STEPS: usize, const PAIRED: bool, const MR: usize, const NP: usize>(
+unsafe fn multiply_q8<const STEPS: usize, const PAIRED: bool, const MR: usize, const NP: usize>(
     sums: &mut [[[int32x4_t; PANEL]; NP]; MR],
     x: &[[int8x16_t; MR]; STEPS],
-    panels: &[i8],
-    step: usize,
-    steps: usize,
+    panels: *const i8,
+    panel_len: usize,
 ) {
-    debug_assert!(step + STEPS <= steps && panels.len() == NP * PANEL * 16 * steps);
     for j in 0..NP {
         let mut w = [[vdupq_n_s8(0); PANEL]; STEPS];
         for (u, w) in w.iter_mut().enumerate() {
-            // SAFETY: j < NP and step + u < steps; the caller asserted that there are NP * steps blocks of 64 bytes.
-            let block = unsafe { vld1q_s8_x4(panels.as_ptr().add((j * steps + step + u) * 64)) };
+            // SAFETY: j < NP and u < STEPS, so the 64 bytes are among those that the caller vouches for.
+            let block = unsafe { vld1q_s8_x4(panels.add(j * panel_len + 64 * u)) };
             *w = [block.0, block.1, block.2, block.3];
         }
         for c in 0..PANEL {
