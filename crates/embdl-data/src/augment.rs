@@ -23,7 +23,7 @@ use warp::{Affine, Frame};
 
 /// What may happen to a training image. The default is nothing. What comes into the frame from outside is black (0).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Augmentation {
     /// Mirror left and right, every second image.
     pub mirror: bool,

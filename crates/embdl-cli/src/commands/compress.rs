@@ -1,0 +1,91 @@
+//! `embdl compress`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use embdl_flow::pipeline::{self, Job};
+use embdl_flow::record::RunRecord;
+use embdl_flow::report;
+
+use super::{RecipeArgs, import_onnx, read, write};
+use crate::data::{self, DataArgs};
+use crate::progress::Bars;
+use crate::{Outcome, text};
+
+/// Arguments of `embdl compress`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  embdl compress lenet-5.onnx --network lenet-5 --out lenet-5.embdl
+  embdl compress lenet-5.onnx --recipe my.toml --out small.embdl
+  embdl compress my-cnn.onnx --recipe my.toml --dataset mnist --out small.embdl --resume
+
+The recipe says what is done; `embdl pipeline --print-recipe` prints one to start from.")]
+pub(crate) struct Args {
+    /// The trained network, as ONNX.
+    model: PathBuf,
+    /// Name of the network, for the built-in recipes.
+    #[arg(long, default_value = "lenet-5")]
+    network: String,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Seed of data order and augmentation while retraining.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The compressed file.
+    #[arg(long, value_name = "FILE", default_value = "model.embdl")]
+    out: PathBuf,
+    /// Also write a report page.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Go on where an interrupted run stopped.
+    #[arg(long)]
+    resume: bool,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
+    let mut recipe = args.recipe.load(&args.network, &args.data.dataset)?;
+    // The network is trained already; the first step only measures it.
+    recipe.train.epochs = 0;
+    let split = data::load_named(&recipe.dataset, &args.data, recipe.validation)?;
+    let start = import_onnx(&args.model)?;
+    let before = start.fp32_bytes();
+    let job = Job {
+        seed: args.seed,
+        out: args.out.with_extension("run"),
+        resume: args.resume,
+        start: Some(start),
+        foreign: Vec::new(),
+        data_dir: args.data.data.clone(),
+        details: args.report.is_some(),
+        recipe,
+    };
+    let begun = std::time::Instant::now();
+    let network = pipeline::run(&job, &split, &Bars::new())?;
+    let after = network.compressed.file_bytes;
+    if after >= before {
+        bail!(
+            "the file would take {after} bytes and the network takes {before} as fp32; nothing was written. The recipe \
+             leaves layers as floats, or the network is smaller than the file's own structure"
+        );
+    }
+    write(&args.out, &read(network.compressed.path.as_ref())?)?;
+    let record = RunRecord {
+        seconds: begun.elapsed().as_secs_f64(),
+        command: super::pipeline::command_line(),
+        provenance: super::pipeline::provenance(),
+        networks: vec![network],
+    };
+    if let Some(path) = &args.report {
+        write(path, report::html(&record).as_bytes())?;
+    }
+    if json {
+        text::json(&record)?;
+    } else {
+        print!("{}", report::table(&record));
+        println!("{}", args.out.display());
+    }
+    Ok(Outcome::Passed)
+}

@@ -1,0 +1,53 @@
+//! One file a command.
+
+pub(crate) mod compress;
+pub(crate) mod convert;
+pub(crate) mod data;
+pub(crate) mod inspect;
+pub(crate) mod pipeline;
+pub(crate) mod run;
+pub(crate) mod test;
+pub(crate) mod train;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use embdl_data::atomic;
+use embdl_flow::recipe::Recipe;
+use embdl_graph::Graph;
+use embdl_onnx::ImportOptions;
+
+/// Which recipe.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RecipeArgs {
+    /// A recipe file; without one, the built-in recipe of the network, data set and schedule.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recipe: Option<std::path::PathBuf>,
+    /// Built-in recipe: short takes minutes, full gets the best numbers.
+    #[arg(long, default_value = "short", value_parser = ["short", "full"])]
+    pub(crate) schedule: String,
+}
+
+impl RecipeArgs {
+    pub(crate) fn load(&self, network: &str, dataset: &str) -> Result<Recipe> {
+        match &self.recipe {
+            Some(path) => Ok(Recipe::from_file(path)?),
+            None => Ok(Recipe::built_in(network, dataset, &self.schedule)?),
+        }
+    }
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
+}
+
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    atomic::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+pub(crate) fn import_onnx(path: &Path) -> Result<Graph> {
+    embdl_onnx::import_file(path, &ImportOptions::default()).with_context(|| format!("importing {}", path.display()))
+}
