@@ -27,7 +27,10 @@ impl Input {
         };
         let [height, width, channels] = dataset.image_shape();
         if !spec.kind.shape.iter().skip(1).eq([height, width, channels]) {
-            return Err(BenchError::InputShape { model: spec.kind.shape, data: dataset.image_shape() });
+            return Err(BenchError::InputShape {
+                model: spec.kind.shape,
+                data: dataset.image_shape(),
+            });
         }
         let len = spec.kind.shape.len();
         let levels = levels(spec, dataset);
@@ -51,7 +54,11 @@ impl Input {
     /// The buffer as the model takes it.
     #[must_use]
     pub fn tensor(&self) -> TensorRef<'_> {
-        if self.kind == DType::U8 { TensorRef::U8(&self.bytes) } else { TensorRef::F32(&self.floats) }
+        if self.kind == DType::U8 {
+            TensorRef::U8(&self.bytes)
+        } else {
+            TensorRef::F32(&self.floats)
+        }
     }
 }
 

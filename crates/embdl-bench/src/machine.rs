@@ -25,7 +25,8 @@ impl Machine {
     #[must_use]
     pub fn detect() -> Self {
         let emulated = std::env::var("EMBDL_EMULATED").ok().filter(|model| !model.is_empty());
-        let governor = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok();
+        let governor =
+            std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").ok();
         Self {
             cpu: emulated.clone().unwrap_or_else(cpu_name),
             arch: std::env::consts::ARCH.into(),
@@ -47,7 +48,8 @@ pub fn nanoseconds() -> u64 {
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |key: &str| {
-        info.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix(':').map(str::trim))
+        info.lines()
+            .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix(':').map(str::trim))
     };
     let model = std::fs::read_to_string("/proc/device-tree/model").ok();
     model

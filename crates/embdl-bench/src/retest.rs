@@ -24,7 +24,9 @@ pub enum BenchError {
         found: usize,
     },
     /// The model takes other images.
-    #[error("the model takes {model}, the data set has images of {data:?} (height, width, channels)")]
+    #[error(
+        "the model takes {model}, the data set has images of {data:?} (height, width, channels)"
+    )]
     InputShape {
         /// Of the model.
         model: Shape,
@@ -123,7 +125,11 @@ pub fn retest(
 ///
 /// # Errors
 /// If the model does not take the image or the run fails.
-pub fn classify(session: &mut dyn Session, dataset: &Dataset, index: usize) -> Result<Prediction, BenchError> {
+pub fn classify(
+    session: &mut dyn Session,
+    dataset: &Dataset,
+    index: usize,
+) -> Result<Prediction, BenchError> {
     let mut outputs = Outputs::new(session, dataset.class_count())?;
     let mut input = Input::new(session, dataset)?;
     input.fill(dataset, &[index]);
@@ -160,7 +166,8 @@ impl Outputs {
             DType::I32 => Data::I32(vec![0; len]),
             DType::F32 => Data::F32(vec![0.0; len]),
         };
-        let (scale, zero_point) = kind.quant.map_or((1.0, 0), |quant| (quant.scale, i32::from(quant.zero_point)));
+        let (scale, zero_point) =
+            kind.quant.map_or((1.0, 0), |quant| (quant.scale, i32::from(quant.zero_point)));
         Ok(Self { classes, scale, zero_point, data })
     }
 
@@ -195,9 +202,13 @@ impl Outputs {
     fn digest(&self, row: usize, hash: &mut Sha256) {
         let range = row * self.classes..(row + 1) * self.classes;
         match &self.data {
-            Data::F32(data) => data[range].iter().for_each(|score| hash.update(score.to_le_bytes())),
+            Data::F32(data) => {
+                data[range].iter().for_each(|score| hash.update(score.to_le_bytes()))
+            }
             Data::U8(data) => hash.update(&data[range]),
-            Data::I32(data) => data[range].iter().for_each(|score| hash.update(score.to_le_bytes())),
+            Data::I32(data) => {
+                data[range].iter().for_each(|score| hash.update(score.to_le_bytes()))
+            }
         }
     }
 }

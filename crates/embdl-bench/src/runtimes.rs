@@ -42,7 +42,10 @@ pub fn open(name: &str) -> Result<CpuRuntime, RuntimeError> {
         "arm" | "native" => rt_arm::runtime(),
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         "native" => Ok(Reference::runtime()),
-        _ => Err(RuntimeError::NotDetected { runtime: "named", needed: "runtime of this name for its architecture" }),
+        _ => Err(RuntimeError::NotDetected {
+            runtime: "named",
+            needed: "runtime of this name for its architecture",
+        }),
     }
 }
 

@@ -62,7 +62,8 @@ pub fn time(
     input: &Input,
     seconds: f64,
 ) -> Result<TimingReport, BenchError> {
-    let mut outputs: Vec<Buffer> = session.outputs().iter().map(|spec| Buffer::new(spec.kind)).collect();
+    let mut outputs: Vec<Buffer> =
+        session.outputs().iter().map(|spec| Buffer::new(spec.kind)).collect();
     let mut times = Vec::new();
     let mut nodes: Vec<Vec<f64>> = Vec::new();
     let mut total = 0.0;
@@ -82,7 +83,10 @@ pub fn time(
         if let Some(profile) = session.profile() {
             nodes.resize(profile.nodes.len(), Vec::new());
             #[expect(clippy::cast_precision_loss, reason = "a duration")]
-            nodes.iter_mut().zip(&profile.nodes).for_each(|(all, node)| all.push(node.nanoseconds as f64 / 1e3));
+            nodes
+                .iter_mut()
+                .zip(&profile.nodes)
+                .for_each(|(all, node)| all.push(node.nanoseconds as f64 / 1e3));
         }
     }
     let names = session.profile().map(|profile| profile.nodes.clone()).unwrap_or_default();

@@ -29,7 +29,8 @@ impl Bars {
     pub(crate) fn new() -> Self {
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let now = Instant::now();
-        let state = State { bar: ProgressBar::hidden(), what: String::new(), begun: now, said: now };
+        let state =
+            State { bar: ProgressBar::hidden(), what: String::new(), begun: now, said: now };
         Self { terminal, state: Mutex::new(state) }
     }
 
@@ -53,7 +54,9 @@ impl Progress for Bars {
         state.begun = Instant::now();
         state.said = Instant::now();
         if self.terminal {
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {percent:>3} % {msg} (left: {eta})");
+            let style = ProgressStyle::with_template(
+                "{prefix} {bar:24} {percent:>3} % {msg} (left: {eta})",
+            );
             state.bar = ProgressBar::new(0);
             state.bar.set_style(style.expect("a constant template"));
             state.bar.set_prefix(what.to_owned());
@@ -70,7 +73,9 @@ impl Progress for Bars {
     }
 
     fn training(&self, at: &TrainingState) {
-        let accuracy = at.validation_accuracy.map_or(String::new(), |share| format!(", {:.2} %", share * 100.0));
+        let accuracy = at
+            .validation_accuracy
+            .map_or(String::new(), |share| format!(", {:.2} %", share * 100.0));
         let message = format!(
             "epoch {}/{}, loss {:.3}{accuracy}, {:.0} images/s",
             at.epoch, at.epochs, at.loss, at.images_per_second

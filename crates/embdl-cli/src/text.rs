@@ -46,7 +46,10 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = vec![vec!["conv1".into(), "7".into()], vec!["fc".into(), "1234".into()]];
-        assert_eq!(columns(&["layer", "bytes"], &rows), "layer  bytes\nconv1      7\nfc      1234\n");
+        assert_eq!(
+            columns(&["layer", "bytes"], &rows),
+            "layer  bytes\nconv1      7\nfc      1234\n"
+        );
     }
 
     #[test]

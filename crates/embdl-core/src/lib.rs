@@ -8,8 +8,8 @@ extern crate alloc;
 extern crate std;
 
 pub mod encoding;
-pub mod format;
 pub mod exec;
+pub mod format;
 pub mod kernels;
 pub mod model;
 pub mod op;

@@ -26,7 +26,11 @@ pub fn of_file(bytes: &[u8]) -> Result<Vec<LayerRecord>, FormatError> {
         #[expect(clippy::cast_precision_loss, reason = "byte counts")]
         let bits_per_weight = layout.tensors[id].total_bytes() as f64 * 8.0 / weights.max(1) as f64;
         records.push(LayerRecord {
-            layer: if node.name.is_empty() { format!("{}{at}", node.op.name()) } else { node.name.clone() },
+            layer: if node.name.is_empty() {
+                format!("{}{at}", node.op.name())
+            } else {
+                node.name.clone()
+            },
             shape: weight.shape.to_string(),
             encoding: encoding(weight),
             weights,
@@ -55,6 +59,7 @@ pub fn encoding(tensor: &EncodedTensor<'_>) -> String {
         Values::CodebookF32(book) => format!("{} f32 centroids", book.len()),
         Values::CodebookI8(book) => format!("{} i8 centroids", book.len()),
     };
-    let scales = if matches!(tensor.scales, Scales::PerChannel(_)) { ", scale per channel" } else { "" };
+    let scales =
+        if matches!(tensor.scales, Scales::PerChannel(_)) { ", scale per channel" } else { "" };
     format!("{layout}{values}{}{scales}", coded(tensor.symbols.coder))
 }

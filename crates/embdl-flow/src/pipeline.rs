@@ -83,7 +83,12 @@ pub fn run(job: &Job, split: &Split, progress: &dyn Progress) -> Result<NetworkR
     let mut retests: Vec<_> = host.iter().map(retest::record).collect();
     retests.extend(retest::elsewhere(job, &path, test, progress)?);
     let latencies = if job.details {
-        retest::latencies(job, &[("fp32", &dir.join("train.embdl")), ("compressed", &path)], test, progress)?
+        retest::latencies(
+            job,
+            &[("fp32", &dir.join("train.embdl")), ("compressed", &path)],
+            test,
+            progress,
+        )?
     } else {
         Vec::new()
     };
@@ -116,7 +121,11 @@ pub fn run(job: &Job, split: &Split, progress: &dyn Progress) -> Result<NetworkR
 ///
 /// # Errors
 /// If it fails; its checkpoints stay on disk and count when the job is resumed.
-pub fn train_only(job: &Job, split: &Split, progress: &dyn Progress) -> Result<(Graph, StepRecord), FlowError> {
+pub fn train_only(
+    job: &Job,
+    split: &Split,
+    progress: &dyn Progress,
+) -> Result<(Graph, StepRecord), FlowError> {
     let dir = job.dir();
     let state = StateDir::open(&dir.join("state"), job.resume)?;
     let steps = Steps { job, split, progress, state, dir };
@@ -145,14 +154,24 @@ impl Steps<'_> {
         let recipe = &self.job.recipe;
         let start = match &self.job.start {
             Some(graph) => graph.clone(),
-            None => zoo::by_name(&recipe.network, self.job.seed).ok_or_else(|| FlowError::UnknownNetwork {
-                name: recipe.network.clone(),
-                known: zoo::NAMES.join(", "),
+            None => zoo::by_name(&recipe.network, self.job.seed).ok_or_else(|| {
+                FlowError::UnknownNetwork {
+                    name: recipe.network.clone(),
+                    known: zoo::NAMES.join(", "),
+                }
             })?,
         };
         let (seed, validation) = (self.job.seed.to_string(), recipe.validation.to_string());
-        let weights = self.job.start.as_ref().map_or(String::new(), |graph| format!("{:?}", graph.params));
-        let identity = [env!("CARGO_PKG_VERSION"), &recipe.network, &recipe.dataset, &seed, &validation, &weights];
+        let weights =
+            self.job.start.as_ref().map_or(String::new(), |graph| format!("{:?}", graph.params));
+        let identity = [
+            env!("CARGO_PKG_VERSION"),
+            &recipe.network,
+            &recipe.dataset,
+            &seed,
+            &validation,
+            &weights,
+        ];
         let key = StepKey::root(&identity).then(&["train", &format!("{:?}", recipe.train)]);
         let state = self.step("train", &key, &start, DENSE, |graph| self.train(graph))?;
         Ok((key, state))
@@ -167,25 +186,33 @@ impl Steps<'_> {
         if let Some(step) = &recipe.prune {
             key = key.then(&["prune", &format!("{step:?}")]);
             let before = &done[done.len() - 1].graph;
-            let state = self.step("prune", &key, before, SPARSE, |graph| self.prune(graph, step, &teacher))?;
+            let state = self
+                .step("prune", &key, before, SPARSE, |graph| self.prune(graph, step, &teacher))?;
             done.push(state);
         }
         if let Some(step) = &recipe.share {
             key = key.then(&["share", &format!("{step:?}")]);
             let before = &done[done.len() - 1].graph;
-            let state = self.step("share", &key, before, SPARSE, |graph| self.share(graph, step, &teacher))?;
+            let state = self
+                .step("share", &key, before, SPARSE, |graph| self.share(graph, step, &teacher))?;
             done.push(state);
         }
         if let Some(step) = &recipe.quantize {
             key = key.then(&["quantize", &format!("{step:?}")]);
             let before = &done[done.len() - 1].graph;
-            let state = self.step("quantize", &key, before, SPARSE, |graph| self.quantize(graph, step, &teacher))?;
+            let state = self.step("quantize", &key, before, SPARSE, |graph| {
+                self.quantize(graph, step, &teacher)
+            })?;
             done.push(state);
         }
         key = key.then(&["huffman"]);
         let before = &done[done.len() - 1].graph;
         let state = self.step("huffman", &key, before, EncodeOptions::default(), |_| {
-            Ok(Done { what: "Huffman codes for symbols and gaps".into(), passes: Vec::new(), epochs: Vec::new() })
+            Ok(Done {
+                what: "Huffman codes for symbols and gaps".into(),
+                passes: Vec::new(),
+                epochs: Vec::new(),
+            })
         })?;
         done.push(state);
         Ok(done)
@@ -203,7 +230,10 @@ impl Steps<'_> {
         let Recipe { network, dataset, .. } = &self.job.recipe;
         self.progress.begin(&format!("{network} on {dataset}, seed {}: {name}", self.job.seed));
         if let Some(state) = self.state.load(name, key) {
-            write(&self.dir.join(format!("{name}.embdl")), &self.encode(&state.graph, options)?.bytes)?;
+            write(
+                &self.dir.join(format!("{name}.embdl")),
+                &self.encode(&state.graph, options)?.bytes,
+            )?;
             self.progress.end(&format!("{}; done by an earlier run", summary(&state.step)));
             return Ok(state);
         }
@@ -234,40 +264,69 @@ impl Steps<'_> {
     fn train(&self, graph: &mut Graph) -> Result<Done, FlowError> {
         let config = &self.job.recipe.train;
         let epochs = self.training().run("train", graph, config, None, None)?;
-        Ok(Done { what: format!("{} epochs from scratch", config.epochs), passes: Vec::new(), epochs })
+        Ok(Done {
+            what: format!("{} epochs from scratch", config.epochs),
+            passes: Vec::new(),
+            epochs,
+        })
     }
 
-    fn prune(&self, graph: &mut Graph, step: &PruneStep, teacher: &Graph) -> Result<Done, FlowError> {
+    fn prune(
+        &self,
+        graph: &mut Graph,
+        step: &PruneStep,
+        teacher: &Graph,
+    ) -> Result<Done, FlowError> {
         let epochs = self.training().run("prune", graph, &step.train, Some(step), Some(teacher))?;
-        let report = embdl_compress::passes::PruneMagnitude::new(step.sparsity.clone()).run(graph)?;
+        let report =
+            embdl_compress::passes::PruneMagnitude::new(step.sparsity.clone()).run(graph)?;
         let kept: usize = report.layers.iter().map(|layer| layer.kept).sum();
         let all: usize = report.layers.iter().map(|layer| layer.weights).sum();
         #[expect(clippy::cast_precision_loss, reason = "a share of counts")]
         let share = kept as f64 / all.max(1) as f64 * 100.0;
-        let what = format!("{share:.1} % of the weights kept, {} epochs of retraining", step.train.epochs);
+        let what =
+            format!("{share:.1} % of the weights kept, {} epochs of retraining", step.train.epochs);
         Ok(Done { what, passes: vec![report], epochs })
     }
 
-    fn share(&self, graph: &mut Graph, step: &ShareStep, teacher: &Graph) -> Result<Done, FlowError> {
+    fn share(
+        &self,
+        graph: &mut Graph,
+        step: &ShareStep,
+        teacher: &Graph,
+    ) -> Result<Done, FlowError> {
         let report = ShareWeights { bits: step.bits.clone() }.run(graph)?;
         let epochs = self.training().run("share", graph, &step.train, None, Some(teacher))?;
-        let bits: Vec<String> = step.bits.iter().map(|(layer, bits)| format!("{layer} {bits} bits")).collect();
-        let what = format!("k-means ({}), {} epochs of retraining", bits.join(", "), step.train.epochs);
+        let bits: Vec<String> =
+            step.bits.iter().map(|(layer, bits)| format!("{layer} {bits} bits")).collect();
+        let what =
+            format!("k-means ({}), {} epochs of retraining", bits.join(", "), step.train.epochs);
         Ok(Done { what, passes: vec![report], epochs })
     }
 
-    fn quantize(&self, graph: &mut Graph, step: &QuantizeStep, teacher: &Graph) -> Result<Done, FlowError> {
+    fn quantize(
+        &self,
+        graph: &mut Graph,
+        step: &QuantizeStep,
+        teacher: &Graph,
+    ) -> Result<Done, FlowError> {
         let training = self.training();
         let observers = training.observe(graph, step.images)?;
         let normalization = self.split.train.normalization();
-        let pixels =
-            Quant { scale: normalization.input_scale(), zero_point: normalization.input_zero_point() };
+        let pixels = Quant {
+            scale: normalization.input_scale(),
+            zero_point: normalization.input_zero_point(),
+        };
         let inputs: Vec<_> = graph.inputs.iter().map(|&id| (id, pixels)).collect();
-        let activations =
-            QuantizeActivations { observers: &observers, calibration: step.calibration, inputs: &inputs };
+        let activations = QuantizeActivations {
+            observers: &observers,
+            calibration: step.calibration,
+            inputs: &inputs,
+        };
         let mut passes = vec![activations.run(graph)?];
         if !step.bits.is_empty() {
-            let weights = QuantizeWeights { bits: step.bits.clone(), per_channel: step.per_channel };
+            let weights =
+                QuantizeWeights { bits: step.bits.clone(), per_channel: step.per_channel };
             passes.push(weights.run(graph)?);
         }
         snap_centroids(graph);
@@ -287,12 +346,21 @@ impl Steps<'_> {
         let measured = sensitivity(graph, &SENSITIVITY_DENSITIES, &SENSITIVITY_BITS, |changed| {
             training.accuracy(changed, &images)
         })?;
-        self.progress.end(&format!("{} layers on {} validation images", measured.len(), images.len()));
+        self.progress.end(&format!(
+            "{} layers on {} validation images",
+            measured.len(),
+            images.len()
+        ));
         Ok(measured)
     }
 
     fn training(&self) -> Training<'_> {
-        Training { split: self.split, state: &self.state, seed: self.job.seed, progress: self.progress }
+        Training {
+            split: self.split,
+            state: &self.state,
+            seed: self.job.seed,
+            progress: self.progress,
+        }
     }
 
     #[expect(clippy::unused_self, reason = "reads as a step of the job")]

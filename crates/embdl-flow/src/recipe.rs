@@ -120,7 +120,9 @@ pub enum RecipeError {
         source: toml::ser::Error,
     },
     /// No recipe of this name is built in.
-    #[error("there is no recipe for {network} on {dataset} with the {schedule} schedule; there are {known}")]
+    #[error(
+        "there is no recipe for {network} on {dataset} with the {schedule} schedule; there are {known}"
+    )]
     Unknown {
         /// Network.
         network: String,
@@ -135,8 +137,14 @@ pub enum RecipeError {
 
 /// The recipes that come with the program: file name without extension, and text.
 const BUILT_IN: [(&str, &str); 6] = [
-    ("lenet-300-100-fashion-mnist-short", include_str!("../recipes/lenet-300-100-fashion-mnist-short.toml")),
-    ("lenet-300-100-fashion-mnist-full", include_str!("../recipes/lenet-300-100-fashion-mnist-full.toml")),
+    (
+        "lenet-300-100-fashion-mnist-short",
+        include_str!("../recipes/lenet-300-100-fashion-mnist-short.toml"),
+    ),
+    (
+        "lenet-300-100-fashion-mnist-full",
+        include_str!("../recipes/lenet-300-100-fashion-mnist-full.toml"),
+    ),
     ("lenet-300-100-mnist-full", include_str!("../recipes/lenet-300-100-mnist-full.toml")),
     ("lenet-5-fashion-mnist-short", include_str!("../recipes/lenet-5-fashion-mnist-short.toml")),
     ("lenet-5-fashion-mnist-full", include_str!("../recipes/lenet-5-fashion-mnist-full.toml")),
@@ -149,7 +157,8 @@ impl Recipe {
     /// # Errors
     /// If it cannot be read or is not a recipe.
     pub fn from_file(path: &Path) -> Result<Self, RecipeError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RecipeError::Read { path: path.into(), source })?;
         Self::from_toml(&path.display().to_string(), &text)
     }
 
@@ -183,7 +192,8 @@ impl Recipe {
     /// # Errors
     /// If it is not a recipe.
     pub fn from_toml(name: &str, text: &str) -> Result<Self, RecipeError> {
-        toml::from_str(text).map_err(|source| RecipeError::Parse { name: name.into(), source: Box::new(source) })
+        toml::from_str(text)
+            .map_err(|source| RecipeError::Parse { name: name.into(), source: Box::new(source) })
     }
 }
 

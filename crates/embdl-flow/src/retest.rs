@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use embdl_bench::{Input, RetestReport, RuntimeChoice, TimingReport, choices, nanoseconds, open, retest, time};
+use embdl_bench::{
+    Input, RetestReport, RuntimeChoice, TimingReport, choices, nanoseconds, open, retest, time,
+};
 use embdl_core::format::{self, Limits};
 use embdl_core::runtime::{LoadOptions, Runtime};
 use embdl_data::Dataset;
@@ -48,12 +50,20 @@ pub(crate) fn on_host(
     progress.begin(&format!("retest on {} runtimes of this machine", choices.len()));
     let reports = parallel(&choices, |choice| one(bytes, choice, test, progress))?;
     let same = reports.iter().all(|report| report.outputs_sha256 == reports[0].outputs_sha256);
-    progress.end(if same { "all outputs are identical" } else { "outputs differ between runtimes" });
+    progress.end(if same {
+        "all outputs are identical"
+    } else {
+        "outputs differ between runtimes"
+    });
     Ok(reports)
 }
 
 /// The file on the fastest runtime of this machine.
-pub(crate) fn native(bytes: &[u8], test: &Dataset, progress: &dyn Progress) -> Result<RetestReport, FlowError> {
+pub(crate) fn native(
+    bytes: &[u8],
+    test: &Dataset,
+    progress: &dyn Progress,
+) -> Result<RetestReport, FlowError> {
     let runtime = open("native")?;
     let isa = runtime.capabilities().isa.into();
     one(bytes, &RuntimeChoice { runtime: runtime.name().into(), isa }, test, progress)
@@ -74,7 +84,10 @@ pub(crate) fn elsewhere(
     let reports: Vec<Vec<RetestReport>> = parallel(&job.foreign, |foreign| {
         call(job, foreign, "test", path, &[])?
             .iter()
-            .map(|line| serde_json::from_str(line).map_err(|error| failed(foreign, &format!("{error}: {line}"))))
+            .map(|line| {
+                serde_json::from_str(line)
+                    .map_err(|error| failed(foreign, &format!("{error}: {line}")))
+            })
             .collect()
     })?;
     let all: Vec<Retest> = reports.iter().flatten().map(record).collect();
@@ -92,10 +105,15 @@ pub(crate) fn latencies(
     progress.begin("latency for one image");
     let mut all = Vec::new();
     for (label, path) in files {
-        let bytes = std::fs::read(path).map_err(|source| FlowError::File { path: path.to_path_buf(), source })?;
+        let bytes = std::fs::read(path)
+            .map_err(|source| FlowError::File { path: path.to_path_buf(), source })?;
         let model = format::read(&bytes, &Limits::default())?;
         for choice in choices() {
-            let options = LoadOptions { isa: Some(choice.isa.clone()), clock: Some(nanoseconds), ..LoadOptions::default() };
+            let options = LoadOptions {
+                isa: Some(choice.isa.clone()),
+                clock: Some(nanoseconds),
+                ..LoadOptions::default()
+            };
             let mut session = open(&choice.runtime)?.load(&model, &options)?;
             let mut input = Input::new(session.as_ref(), test)?;
             input.fill(test, &[0]);
@@ -103,8 +121,8 @@ pub(crate) fn latencies(
         }
         for foreign in &job.foreign {
             for line in call(job, foreign, "bench", path, &["--seconds", "0.3"])? {
-                let report: TimingReport =
-                    serde_json::from_str(&line).map_err(|error| failed(foreign, &format!("{error}: {line}")))?;
+                let report: TimingReport = serde_json::from_str(&line)
+                    .map_err(|error| failed(foreign, &format!("{error}: {line}")))?;
                 all.push(latency(label, &report));
             }
         }
@@ -163,9 +181,16 @@ fn call(
     model: &Path,
     more: &[&str],
 ) -> Result<Vec<String>, FlowError> {
-    let [program, arguments @ ..] = &foreign.command[..] else { return Err(failed(foreign, "it names no program")) };
+    let [program, arguments @ ..] = &foreign.command[..] else {
+        return Err(failed(foreign, "it names no program"));
+    };
     let mut child = Command::new(program);
-    child.args(arguments).arg(command).arg(model).args(["--dataset", &job.recipe.dataset]).args(more);
+    child
+        .args(arguments)
+        .arg(command)
+        .arg(model)
+        .args(["--dataset", &job.recipe.dataset])
+        .args(more);
     if let Some(dir) = &job.data_dir {
         child.arg("--data").arg(dir);
     }
@@ -190,7 +215,8 @@ fn parallel<T: Sync, R: Send>(
 ) -> Result<Vec<R>, FlowError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<Result<R, FlowError>>>> = Mutex::new(items.iter().map(|_| None).collect());
+    let results: Mutex<Vec<Option<Result<R, FlowError>>>> =
+        Mutex::new(items.iter().map(|_| None).collect());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -198,7 +224,8 @@ fn parallel<T: Sync, R: Send>(
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(at) else { break };
                     let result = work(item);
-                    results.lock().expect("no worker panics while it holds the lock")[at] = Some(result);
+                    results.lock().expect("no worker panics while it holds the lock")[at] =
+                        Some(result);
                 }
             });
         }
@@ -214,7 +241,10 @@ mod tests {
     #[test]
     fn foreign_programs_are_parsed() {
         let foreign = Foreign::parse("max=/usr/bin/qemu-aarch64 -cpu max runner").unwrap();
-        assert_eq!((foreign.label.as_str(), foreign.emulated, foreign.command.len()), ("max", true, 4));
+        assert_eq!(
+            (foreign.label.as_str(), foreign.emulated, foreign.command.len()),
+            ("max", true, 4)
+        );
         assert!(!Foreign::parse("pi=ssh pi embdl-runner").unwrap().emulated);
         assert_eq!(Foreign::parse("nothing"), None);
         assert_eq!(Foreign::parse("x="), None);
@@ -223,9 +253,16 @@ mod tests {
     #[test]
     fn results_keep_their_order_and_errors_come_through() {
         let items: Vec<usize> = (0..20).collect();
-        assert_eq!(parallel(&items, |&i| Ok(i * i)).unwrap(), items.iter().map(|i| i * i).collect::<Vec<_>>());
+        assert_eq!(
+            parallel(&items, |&i| Ok(i * i)).unwrap(),
+            items.iter().map(|i| i * i).collect::<Vec<_>>()
+        );
         let failing = parallel(&items, |&i| {
-            if i == 7 { Err(FlowError::UnknownNetwork { name: "x".into(), known: String::new() }) } else { Ok(i) }
+            if i == 7 {
+                Err(FlowError::UnknownNetwork { name: "x".into(), known: String::new() })
+            } else {
+                Ok(i)
+            }
         });
         assert!(failing.is_err());
     }

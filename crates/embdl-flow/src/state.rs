@@ -65,7 +65,8 @@ impl StateDir {
     /// # Errors
     /// If the folder cannot be created.
     pub(crate) fn open(dir: &Path, resume: bool) -> Result<Self, FlowError> {
-        std::fs::create_dir_all(dir).map_err(|source| FlowError::File { path: dir.into(), source })?;
+        std::fs::create_dir_all(dir)
+            .map_err(|source| FlowError::File { path: dir.into(), source })?;
         Ok(Self { dir: dir.into(), resume })
     }
 
@@ -103,8 +104,14 @@ impl StateDir {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn save(&self, step: &str, key: &StepKey, state: &StepState) -> Result<(), FlowError> {
-        let body = postcard::to_stdvec(state).map_err(|source| FlowError::State { step: step.into(), source })?;
+    pub(crate) fn save(
+        &self,
+        step: &str,
+        key: &StepKey,
+        state: &StepState,
+    ) -> Result<(), FlowError> {
+        let body = postcard::to_stdvec(state)
+            .map_err(|source| FlowError::State { step: step.into(), source })?;
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&key.0);
         bytes.extend_from_slice(&Sha256::digest(&body));

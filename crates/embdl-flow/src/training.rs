@@ -4,7 +4,9 @@ use embdl_compress::Observer;
 use embdl_compress::passes::{PruneMagnitude, Sparsity, cubic_density};
 use embdl_data::{Dataset, Split};
 use embdl_graph::Graph;
-use embdl_train::{Checkpoints, EpochReport, HookError, Run, TrainConfig, TrainHooks, activations, evaluate, train};
+use embdl_train::{
+    Checkpoints, EpochReport, HookError, Run, TrainConfig, TrainHooks, activations, evaluate, train,
+};
 
 use crate::error::FlowError;
 use crate::progress::{Progress, TrainingState};
@@ -63,7 +65,9 @@ impl Training<'_> {
     /// Observes all activations on the first `count` training images.
     pub(crate) fn observe(&self, graph: &Graph, count: usize) -> Result<Vec<Observer>, FlowError> {
         let mut observers = vec![Observer::default(); graph.values.len()];
-        activations(graph, &self.split.train.head(count), &mut |value, seen| observers[value].observe(seen))?;
+        activations(graph, &self.split.train.head(count), &mut |value, seen| {
+            observers[value].observe(seen)
+        })?;
         Ok(observers)
     }
 }
@@ -131,7 +135,10 @@ impl TrainHooks for Hooks<'_> {
 fn at(last: &Sparsity, ramp: f64) -> Sparsity {
     match last {
         Sparsity::PerLayer(layers) => Sparsity::PerLayer(
-            layers.iter().map(|(layer, density)| (layer.clone(), cubic_density(*density, ramp))).collect(),
+            layers
+                .iter()
+                .map(|(layer, density)| (layer.clone(), cubic_density(*density, ramp)))
+                .collect(),
         ),
         Sparsity::Lamp(density) => Sparsity::Lamp(cubic_density(*density, ramp)),
         Sparsity::Deviations(q) => Sparsity::Deviations(q * ramp),
@@ -150,7 +157,8 @@ mod tests {
             ramp: 0.5,
             train: TrainConfig::default(),
         };
-        let mut hooks = Hooks { prune: Some(&prune), progress: &crate::progress::Silent, validation: None };
+        let mut hooks =
+            Hooks { prune: Some(&prune), progress: &crate::progress::Silent, validation: None };
         let mut graph = embdl_graph::zoo::lenet300(1);
         let mut densities = Vec::new();
         for step in 0..100 {
@@ -160,7 +168,10 @@ mod tests {
                 assert!(!hooks.is_settled(step, 100) || step == 50);
             }
         }
-        assert_eq!(densities.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 10, 20, 30, 40, 50]);
+        assert_eq!(
+            densities.iter().map(|(step, _)| *step).collect::<Vec<_>>(),
+            [0, 10, 20, 30, 40, 50]
+        );
         assert!(densities.windows(2).all(|pair| pair[1].1 < pair[0].1));
         assert!((densities[5].1 - 0.1).abs() < 1e-4, "{densities:?}");
     }

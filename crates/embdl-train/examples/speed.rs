@@ -35,7 +35,7 @@ fn main() -> Result<(), TrainError> {
         checkpoints: None,
         threads: Some(threads),
     };
-    let config = TrainConfig { epochs: 1, batch, ..TrainConfig::default() };
+    let config = TrainConfig { epochs: 1, batch, learning_rate: 0.005, ..TrainConfig::default() };
     let mut clock = Clock::default();
     let report = train(&mut graph, &run, &config, &mut clock)?;
     let mut times: Vec<f64> =

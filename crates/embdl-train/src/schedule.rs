@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Course of the learning rate from the first step to the last, as factors of the largest one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Schedule {
     /// Always the largest.
     Constant,

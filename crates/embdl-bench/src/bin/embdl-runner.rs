@@ -56,7 +56,8 @@ fn main() -> Result<()> {
 fn run(arguments: &Arguments) -> Result<()> {
     let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let model = format::read(&bytes, &Limits::default()).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(&bytes, &Limits::default())
+        .with_context(|| format!("reading {}", path.display()))?;
     let dataset = dataset(arguments)?;
     for choice in chosen(arguments)? {
         let clock = (arguments.command == "bench").then_some(nanoseconds as fn() -> u64);
@@ -66,14 +67,23 @@ fn run(arguments: &Arguments) -> Result<()> {
         } else {
             let mut input = Input::new(session.as_ref(), &dataset)?;
             input.fill(&dataset, &[0]);
-            serde_json::to_string(&time(session.as_mut(), &choice, &input, arguments.seconds.unwrap_or(1.0))?)?
+            serde_json::to_string(&time(
+                session.as_mut(),
+                &choice,
+                &input,
+                arguments.seconds.unwrap_or(1.0),
+            )?)?
         };
         println!("{line}");
     }
     Ok(())
 }
 
-fn load(model: &Model<'_>, choice: &RuntimeChoice, clock: Option<fn() -> u64>) -> Result<Box<dyn Session>> {
+fn load(
+    model: &Model<'_>,
+    choice: &RuntimeChoice,
+    clock: Option<fn() -> u64>,
+) -> Result<Box<dyn Session>> {
     let options = LoadOptions { isa: Some(choice.isa.clone()), clock, ..LoadOptions::default() };
     let loaded = open(&choice.runtime)?.load(model, &options);
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
@@ -93,7 +103,8 @@ fn chosen(arguments: &Arguments) -> Result<Vec<RuntimeChoice>> {
         wanted.retain(|choice| choice.isa == *isa);
     }
     if wanted.is_empty() {
-        let there: Vec<String> = choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
+        let there: Vec<String> =
+            choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
         bail!("this machine has no such runtime and level; it has: {}", there.join(", "));
     }
     Ok(wanted)
@@ -104,7 +115,10 @@ fn dataset(arguments: &Arguments) -> Result<Dataset> {
     if arguments.command == "bench" && arguments.dataset.is_none() {
         return Ok(synthetic::shapes(1, 0));
     }
-    let options = catalog::LoadOptions { search: catalog::SearchPath::from_env(arguments.data.clone()), ..catalog::LoadOptions::default() };
+    let options = catalog::LoadOptions {
+        search: catalog::SearchPath::from_env(arguments.data.clone()),
+        ..catalog::LoadOptions::default()
+    };
     let split = catalog::load(name, &options).with_context(|| format!("loading {name}"))?;
     let test = split.test.for_report();
     Ok(arguments.images.map_or_else(|| test.clone(), |images| test.head(images)))

@@ -58,14 +58,20 @@ pub(crate) fn import(args: &ImportArgs, json: bool) -> Result<Outcome> {
 pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let bytes = read(&args.model)?;
     let path = args.model.display();
-    let model = format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let model =
+        format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
     let graph = lift(&model).with_context(|| format!("decoding {path}"))?;
     let onnx = embdl_onnx::export(&graph).context("exporting the network")?;
     write(&args.out, &onnx)?;
     say(&graph, onnx.len(), &args.out, json)
 }
 
-fn say(graph: &embdl_graph::Graph, bytes: usize, out: &std::path::Path, json: bool) -> Result<Outcome> {
+fn say(
+    graph: &embdl_graph::Graph,
+    bytes: usize,
+    out: &std::path::Path,
+    json: bool,
+) -> Result<Outcome> {
     let converted = Converted {
         network: graph.name.clone(),
         parameters: graph.param_count(),
@@ -77,7 +83,12 @@ fn say(graph: &embdl_graph::Graph, bytes: usize, out: &std::path::Path, json: bo
         text::json(&converted)?;
     } else {
         let size = text::bytes(bytes as u64);
-        println!("{} parameters, {} MACs, {size} in {}", converted.parameters, converted.macs, out.display());
+        println!(
+            "{} parameters, {} MACs, {size} in {}",
+            converted.parameters,
+            converted.macs,
+            out.display()
+        );
     }
     Ok(Outcome::Passed)
 }

@@ -66,7 +66,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let rows: Vec<Vec<String>> = places
         .iter()
         .map(|place| {
-            let folder = place.folder.as_ref().map_or("not here".to_owned(), |folder| folder.display().to_string());
+            let folder = place
+                .folder
+                .as_ref()
+                .map_or("not here".to_owned(), |folder| folder.display().to_string());
             vec![place.dataset.to_owned(), folder, place.source.to_owned()]
         })
         .collect();

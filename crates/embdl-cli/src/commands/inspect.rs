@@ -47,8 +47,13 @@ struct NodeLine {
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let bytes = read(&args.model)?;
-    let inspection = inspect(&bytes).with_context(|| format!("reading {}", args.model.display()))?;
-    if json { text::json(&inspection)? } else { print!("{}", describe(&inspection)) }
+    let inspection =
+        inspect(&bytes).with_context(|| format!("reading {}", args.model.display()))?;
+    if json {
+        text::json(&inspection)?
+    } else {
+        print!("{}", describe(&inspection))
+    }
     Ok(Outcome::Passed)
 }
 
@@ -104,11 +109,24 @@ fn describe(file: &Inspection) -> String {
             ]
         })
         .collect();
-    let other = file.file_bytes as u64 - file.layers.iter().map(|layer| layer.file_bytes).sum::<u64>();
+    let other =
+        file.file_bytes as u64 - file.layers.iter().map(|layer| layer.file_bytes).sum::<u64>();
     let blank = String::new;
-    rows.push(vec!["(structure)".into(), blank(), blank(), blank(), blank(), other.to_string(), share(other), blank()]);
-    let path: Vec<String> =
-        file.nodes.iter().map(|node| format!("{} {} {}", node.op, node.output, node.dtype)).collect();
+    rows.push(vec![
+        "(structure)".into(),
+        blank(),
+        blank(),
+        blank(),
+        blank(),
+        other.to_string(),
+        share(other),
+        blank(),
+    ]);
+    let path: Vec<String> = file
+        .nodes
+        .iter()
+        .map(|node| format!("{} {} {}", node.op, node.output, node.dtype))
+        .collect();
     format!(
         "{}: {} ({} bytes), {} parameters, {:.1}x smaller than fp32\n{}\n\n{}",
         if file.name.is_empty() { "(no name)" } else { &file.name },

@@ -43,11 +43,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("creating {}", parent.display()))?;
     }
     atomic::write(path, bytes).with_context(|| format!("writing {}", path.display()))
 }
 
 pub(crate) fn import_onnx(path: &Path) -> Result<Graph> {
-    embdl_onnx::import_file(path, &ImportOptions::default()).with_context(|| format!("importing {}", path.display()))
+    embdl_onnx::import_file(path, &ImportOptions::default())
+        .with_context(|| format!("importing {}", path.display()))
 }

@@ -55,7 +55,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let mut foreign = Vec::new();
     for text in &args.retest {
-        let Some(parsed) = Foreign::parse(text) else { bail!("--retest {text:?} is not LABEL=COMMAND") };
+        let Some(parsed) = Foreign::parse(text) else {
+            bail!("--retest {text:?} is not LABEL=COMMAND")
+        };
         foreign.push(parsed);
     }
     let begun = Instant::now();
@@ -95,7 +97,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     write(&page, report::html(&record).as_bytes())?;
     write(&full, &serde_json::to_vec_pretty(&record).context("writing the record")?)?;
     if let Some(path) = &args.summary {
-        write(path, &serde_json::to_vec_pretty(&report::summary_json(&record)).context("writing the summary")?)?;
+        write(
+            path,
+            &serde_json::to_vec_pretty(&report::summary_json(&record))
+                .context("writing the summary")?,
+        )?;
     }
     if json {
         text::json(&report::summary_json(&record))?;
@@ -111,7 +117,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
 
 /// The command as it was typed.
 pub(crate) fn command_line() -> String {
-    let quoted = |word: String| if word.contains([' ', '\'', '"', '*']) { format!("'{word}'") } else { word };
+    let quoted = |word: String| {
+        if word.contains([' ', '\'', '"', '*']) { format!("'{word}'") } else { word }
+    };
     let words: Vec<String> = std::env::args().skip(1).map(quoted).collect();
     format!("embdl {}", words.join(" "))
 }

@@ -59,14 +59,16 @@ struct NodeTime {
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let bytes = read(&args.model)?;
     let path = args.model.display();
-    let model = format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let model =
+        format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
     let split = data::load(&args.data, 0)?;
     let test = split.test.for_report();
     if args.index >= test.len() {
         bail!("there is no test image {}; there are {}", args.index, test.len());
     }
     let runtime = open(&args.runtime)?;
-    let options = LoadOptions { isa: args.isa.clone(), clock: Some(nanoseconds), ..LoadOptions::default() };
+    let options =
+        LoadOptions { isa: args.isa.clone(), clock: Some(nanoseconds), ..LoadOptions::default() };
     let mut session = runtime.load(&model, &options)?;
     let prediction = classify(session.as_mut(), test, args.index)?;
     let nodes = session.profile().map(|profile| profile.nodes.clone()).unwrap_or_default();
@@ -94,8 +96,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
         return Ok(Outcome::Passed);
     }
     println!("test image {}: {} (labelled {})", args.index, result.class, result.label);
-    let rows: Vec<Vec<String>> =
-        result.scores.iter().take(5).map(|(class, score)| vec![class.clone(), format!("{score:.3}")]).collect();
+    let rows: Vec<Vec<String>> = result
+        .scores
+        .iter()
+        .take(5)
+        .map(|(class, score)| vec![class.clone(), format!("{score:.3}")])
+        .collect();
     print!("{}", text::columns(&["class", "score"], &rows));
     if args.profile {
         let rows: Vec<Vec<String>> = result
@@ -104,7 +110,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
             .map(|node| {
                 #[expect(clippy::cast_precision_loss, reason = "a duration")]
                 let microseconds = node.nanoseconds as f64 / 1e3;
-                let cells = [format!("{microseconds:.1}"), node.macs.to_string(), node.bytes.to_string()];
+                let cells =
+                    [format!("{microseconds:.1}"), node.macs.to_string(), node.bytes.to_string()];
                 [vec![node.node.clone()], cells.to_vec(), vec![node.kernel.clone()]].concat()
             })
             .collect();

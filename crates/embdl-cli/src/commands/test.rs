@@ -42,7 +42,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let bytes = read(&args.model)?;
     let path = args.model.display();
-    let model = format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let model =
+        format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
     let split = data::load(&args.data, 0)?;
     let test = split.test.for_report();
     let test = args.images.map_or_else(|| test.clone(), |images| test.head(images));
@@ -50,14 +51,16 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let mut wanted = choices();
     match args.runtime.as_deref() {
         Some("native") => wanted.retain(|choice| {
-            choice.runtime == native.name() && (args.isa.is_some() || choice.isa == native.capabilities().isa)
+            choice.runtime == native.name()
+                && (args.isa.is_some() || choice.isa == native.capabilities().isa)
         }),
         Some(name) => wanted.retain(|choice| choice.runtime == name),
         None => {}
     }
     wanted.retain(|choice| args.isa.as_ref().is_none_or(|isa| *isa == choice.isa));
     if wanted.is_empty() {
-        let there: Vec<String> = choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
+        let there: Vec<String> =
+            choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
         bail!("this machine has no such runtime and level; it has: {}", there.join(", "));
     }
     let bars = Bars::new();
@@ -75,10 +78,15 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
         bars.end(&format!("{:.2} % of {} images", report.accuracy * 100.0, report.images));
         reports.push(report);
     }
-    if json { text::json(&reports)? } else { print!("{}", table(&reports)) }
+    if json {
+        text::json(&reports)?
+    } else {
+        print!("{}", table(&reports))
+    }
     let integer = model.outputs.iter().all(|&id| model.values[id].kind.quant.is_some());
     let same = reports.iter().all(|report| report.outputs_sha256 == reports[0].outputs_sha256);
-    let good = args.min_accuracy.is_none_or(|least| reports.iter().all(|report| report.accuracy >= least));
+    let good =
+        args.min_accuracy.is_none_or(|least| reports.iter().all(|report| report.accuracy >= least));
     if integer && !same {
         eprintln!("embdl: integer outputs differ between runtimes, which they never may");
     }
