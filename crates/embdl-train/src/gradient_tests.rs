@@ -29,10 +29,11 @@ fn noise(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Numbers in -1 ..= 1 of which no two are so near that a step would make another one the largest.
+/// Numbers in -1 ..= 1, none so near to another or to zero that a step would make another one the largest or pass a
+/// kink.
 fn spread(len: usize) -> Vec<f32> {
     #[expect(clippy::cast_precision_loss, reason = "a few hundred elements")]
-    let number = |at: usize| 2.0 * ((at * 61 + 7) % len) as f32 / len as f32 - 1.0;
+    let number = |at: usize| (2.0 * ((at * 61 + 7) % len) as f32 + 1.0) / len as f32 - 1.0;
     (0..len).map(number).collect()
 }
 

@@ -265,7 +265,7 @@ impl Saved<3> for SavedWeighted {
 #[derive(Clone, Debug)]
 struct SavedPool {
     pooling: Pooling,
-    winners: Vec<u16>,
+    winners: Vec<u32>,
 }
 
 impl Saved<1> for SavedPool {

@@ -49,7 +49,7 @@ fn both_lenets_learn_with_both_optimizers() {
     let data = data(1500);
     let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999 };
     for (graph, optimizer, learning_rate) in
-        [(zoo::lenet5(1), OptimizerConfig::default(), 0.02), (zoo::lenet300(1), adam, 0.002)]
+        [(zoo::lenet5(1), OptimizerConfig::default(), 0.004), (zoo::lenet300(1), adam, 0.002)]
     {
         let config = TrainConfig { optimizer, learning_rate, ..config(4) };
         let before = evaluate(&graph, &data.validation).unwrap();
@@ -183,7 +183,7 @@ fn retraining_keeps_to_every_constraint() {
             step: Some(0.001),
         },
     ];
-    for form in sharings {
+    for (case, form) in sharings.into_iter().enumerate() {
         let mut start = held.clone();
         start.params[0].form = form.clone();
         start.values[start.inputs[0]].quant = Some(Quant {
@@ -191,9 +191,13 @@ fn retraining_keeps_to_every_constraint() {
             zero_point: data.train.normalization().input_zero_point(),
         });
         let before = evaluate(&start, &data.validation).unwrap();
-        let (after, _) = trained(&start, &run(&data), &config(2));
+        // The gradient of a centroid sums over thousands of weights.
+        let is_shared = matches!(form, Form::Shared { .. });
+        let learning_rate = if is_shared { 1e-5 } else { 0.02 };
+        let config = TrainConfig { learning_rate, ..config(2) };
+        let (after, _) = trained(&start, &run(&data), &config);
         let found = evaluate(&after, &data.validation).unwrap();
-        assert!(found.loss < before.loss, "{form:?}: {} to {}", before.loss, found.loss);
+        assert!(found.loss < before.loss, "case {case}: {} to {}", before.loss, found.loss);
         let param = &after.params[0];
         assert_eq!(param.mask.as_ref(), Some(&mask));
         let effective = param.effective();

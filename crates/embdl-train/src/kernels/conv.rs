@@ -4,10 +4,10 @@ use embdl_core::op::{Activation, Conv2d};
 use embdl_core::tensor::Shape;
 use rayon::prelude::*;
 
-use super::gemm::{Accumulate, Affine, Lhs, Rhs, Scatter, multiply};
+use super::gemm::{Accumulate, Affine, Lhs, PADDING, Rhs, Scatter, multiply};
 
 /// Steps of the sum over pixels that one product of the weight's gradient takes at least, where a batch has them.
-const DEPTH: usize = 256;
+const DEPTH: usize = 128;
 
 /// A convolution of one input shape: sizes and offsets that its three products share.
 #[derive(Clone, Debug)]
@@ -85,8 +85,10 @@ impl Convolution {
         let (depth, gci, gco) = (self.taps.len(), self.ci / self.groups, self.co / self.groups);
         let packed: Vec<Rhs> =
             w.chunks_exact(gco * depth).map(|w| Rhs::columns_of(depth, gco, w, depth)).collect();
-        let zeros = vec![0.0; self.co];
-        let bias = bias.unwrap_or(&zeros);
+        let mut padded_bias = vec![0.0; self.co + PADDING];
+        if let Some(bias) = bias {
+            padded_bias[..self.co].copy_from_slice(bias);
+        }
         let mut y = vec![0.0; self.batch * self.pixels * self.co];
         y.par_chunks_exact_mut(self.pixels * self.co).enumerate().for_each_init(
             Vec::new,
@@ -99,7 +101,7 @@ impl Convolution {
                         steps: &self.taps,
                     };
                     let out = &mut y[group * gco..];
-                    let bias = &bias[group * gco..];
+                    let bias = &padded_bias[group * gco..];
                     let bounds = activation.bounds();
                     multiply(lhs, packed, &mut Affine { out, stride: self.co, bias, bounds });
                 }

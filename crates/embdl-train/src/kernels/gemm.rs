@@ -11,7 +11,6 @@
 //! of AVX2. Element `(i, p)` of the left side is `values[rows[i] + steps[p]]`: for a dense layer a row and a column, for
 //! a convolution a pixel and a tap, and the other way round for the gradient of the weight.
 
-use bytemuck::cast_slice;
 use pulp::{Arch, Simd, WithSimd};
 
 /// The left side: element `(i, p)` is `values[rows[i] + steps[p]]`.
@@ -35,8 +34,15 @@ pub(crate) struct Rhs {
 
 /// Where rows of tiles go.
 pub(crate) trait Store {
-    /// Takes columns `column ..` of row `row`.
-    fn store(&mut self, row: usize, column: usize, values: &[f32]);
+    /// Takes the first `live` elements of `values` as columns `column ..` of row `row`.
+    fn store<S: Simd, const NV: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        values: &[S::f32s; NV],
+        live: usize,
+    );
 }
 
 impl Rhs {
@@ -126,9 +132,9 @@ impl<T: Store> WithSimd for Multiply<'_, T> {
                 (4, 24) => tiles::<S, T, 4, 6>(simd, lhs, &panel, store),
                 (4, 16) => tiles::<S, T, 6, 4>(simd, lhs, &panel, store),
                 (4, 8) => tiles::<S, T, 8, 2>(simd, lhs, &panel, store),
-                (_, 24) => scalar_tiles::<T, 2, 24>(lhs, &panel, store),
-                (_, 16) => scalar_tiles::<T, 2, 16>(lhs, &panel, store),
-                _ => scalar_tiles::<T, 4, 8>(lhs, &panel, store),
+                (_, 24) => tiles::<S, T, 2, 24>(simd, lhs, &panel, store),
+                (_, 16) => tiles::<S, T, 2, 16>(simd, lhs, &panel, store),
+                _ => tiles::<S, T, 4, 8>(simd, lhs, &panel, store),
             }
             at += width * rhs.depth;
             column += width;
@@ -169,36 +175,28 @@ fn tiles<S: Simd, T: Store, const MR: usize, const NV: usize>(
             }
         }
         for (i, row) in tile.iter().enumerate().take(lhs.rows.len() - first) {
-            store.store(first + i, panel.column, &cast_slice(row)[..panel.live]);
+            store.store(simd, first + i, panel.column, row, panel.live);
         }
         first += MR;
     }
 }
 
-/// The same without vectors: product and sum round separately, as there may be no fused instruction.
+/// Replaces each element of `out` by `change(element, value, index of the vector)`.
 #[inline(always)]
-fn scalar_tiles<T: Store, const MR: usize, const NR: usize>(
-    lhs: Lhs<'_>,
-    panel: &Panel<'_>,
-    store: &mut T,
+fn each_vector<S: Simd, const NV: usize>(
+    simd: S,
+    out: &mut [f32],
+    values: &[S::f32s; NV],
+    change: impl Fn(S::f32s, S::f32s, usize) -> S::f32s,
 ) {
-    let columns = panel.data.as_chunks::<NR>().0;
-    let mut first = 0;
-    while first < lhs.rows.len() {
-        let rows = tile_rows::<MR>(lhs.rows, first);
-        let mut tile = [[0.0_f32; NR]; MR];
-        for (step, columns) in lhs.steps.iter().zip(columns) {
-            for i in 0..MR {
-                let value = lhs.values[rows[i] + step];
-                for v in 0..NR {
-                    tile[i][v] += value * columns[v];
-                }
-            }
+    let (whole, rest) = S::as_mut_simd_f32s(out);
+    for v in 0..NV {
+        if let Some(out) = whole.get_mut(v) {
+            *out = change(*out, values[v], v);
+        } else if v == whole.len() && !rest.is_empty() {
+            let changed = change(simd.partial_load_f32s(rest), values[v], v);
+            simd.partial_store_f32s(rest, changed);
         }
-        for (i, row) in tile.iter().enumerate().take(lhs.rows.len() - first) {
-            store.store(first + i, panel.column, &row[..panel.live]);
-        }
-        first += MR;
     }
 }
 
@@ -209,23 +207,34 @@ pub(crate) struct Affine<'a> {
     pub(crate) out: &'a mut [f32],
     /// Distance of rows.
     pub(crate) stride: usize,
-    /// One for each column.
+    /// One for each column, then at least [`PADDING`] more elements.
     pub(crate) bias: &'a [f32],
     /// Interval of results.
     pub(crate) bounds: (f32, f32),
 }
 
+/// Elements that must follow a bias, so that whole vectors of it can be read.
+pub(crate) const PADDING: usize = 24;
+
 impl Store for Affine<'_> {
     #[inline(always)]
-    fn store(&mut self, row: usize, column: usize, values: &[f32]) {
-        let out = &mut self.out[row * self.stride + column..][..values.len()];
-        let bias = &self.bias[column..][..values.len()];
-        let (low, high) = self.bounds;
-        for ((out, &value), &bias) in out.iter_mut().zip(values).zip(bias) {
-            let sum = value + bias;
-            let sum = if sum < low { low } else { sum };
-            *out = if sum > high { high } else { sum };
-        }
+    fn store<S: Simd, const NV: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        values: &[S::f32s; NV],
+        live: usize,
+    ) {
+        let out = &mut self.out[row * self.stride + column..][..live];
+        let bias = &S::as_simd_f32s(&self.bias[column..]).0[..NV];
+        let (low, high) = (simd.splat_f32s(self.bounds.0), simd.splat_f32s(self.bounds.1));
+        each_vector(simd, out, values, |_, value, v| {
+            let sum = simd.add_f32s(value, bias[v]);
+            // Comparisons, not minimum and maximum: NaN stays NaN.
+            let sum = simd.select_f32s(simd.less_than_f32s(sum, low), low, sum);
+            simd.select_f32s(simd.less_than_f32s(high, sum), high, sum)
+        });
     }
 }
 
@@ -240,8 +249,16 @@ pub(crate) struct Assign<'a> {
 
 impl Store for Assign<'_> {
     #[inline(always)]
-    fn store(&mut self, row: usize, column: usize, values: &[f32]) {
-        self.out[row * self.stride + column..][..values.len()].copy_from_slice(values);
+    fn store<S: Simd, const NV: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        values: &[S::f32s; NV],
+        live: usize,
+    ) {
+        let out = &mut self.out[row * self.stride + column..][..live];
+        each_vector(simd, out, values, |_, value, _| value);
     }
 }
 
@@ -256,11 +273,16 @@ pub(crate) struct Accumulate<'a> {
 
 impl Store for Accumulate<'_> {
     #[inline(always)]
-    fn store(&mut self, row: usize, column: usize, values: &[f32]) {
-        let out = &mut self.out[row * self.stride + column..][..values.len()];
-        for (out, value) in out.iter_mut().zip(values) {
-            *out += value;
-        }
+    fn store<S: Simd, const NV: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        values: &[S::f32s; NV],
+        live: usize,
+    ) {
+        let out = &mut self.out[row * self.stride + column..][..live];
+        each_vector(simd, out, values, |sum, value, _| simd.add_f32s(sum, value));
     }
 }
 
@@ -275,11 +297,16 @@ pub(crate) struct Scatter<'a> {
 
 impl Store for Scatter<'_> {
     #[inline(always)]
-    fn store(&mut self, row: usize, column: usize, values: &[f32]) {
-        let out = &mut self.out[self.rows[row] + column..][..values.len()];
-        for (out, value) in out.iter_mut().zip(values) {
-            *out += value;
-        }
+    fn store<S: Simd, const NV: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        values: &[S::f32s; NV],
+        live: usize,
+    ) {
+        let out = &mut self.out[self.rows[row] + column..][..live];
+        each_vector(simd, out, values, |sum, value, _| simd.add_f32s(sum, value));
     }
 }
 

@@ -95,3 +95,31 @@ vectorized! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_clamp_and_stop_gradients_at_their_bounds() {
+        let x = [-1.0, 0.0, 3.0, 6.0, 7.0, f32::NAN];
+        for (activation, expected, passes) in [
+            (Activation::None, [-1.0, 0.0, 3.0, 6.0, 7.0], [1.0; 5]),
+            (Activation::Relu, [0.0, 0.0, 3.0, 6.0, 7.0], [0.0, 0.0, 1.0, 1.0, 1.0]),
+            (Activation::Relu6, [0.0, 0.0, 3.0, 6.0, 6.0], [0.0, 0.0, 1.0, 0.0, 0.0]),
+        ] {
+            let y = activate(&x, activation);
+            assert!(y[..5] == expected && y[5].is_nan(), "{activation:?}: {y:?}");
+            let mut dy = [1.0; 5];
+            through_activation(&y[..5], activation, &mut dy);
+            assert_eq!(dy, passes, "{activation:?}");
+        }
+    }
+
+    #[test]
+    fn joined_runs_come_apart_again() {
+        let joined = concat(&[1.0, 2.0, 3.0, 4.0], 2, &[5.0, 6.0], 1);
+        assert_eq!(joined, [1.0, 2.0, 5.0, 3.0, 4.0, 6.0]);
+        assert_eq!(split(&joined, 2, 1), (vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0]));
+    }
+}

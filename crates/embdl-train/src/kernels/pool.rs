@@ -100,7 +100,7 @@ impl Pooling {
     }
 
     /// The result, and for max pooling the tap that each element came from.
-    pub(crate) fn forward(&self, x: &[f32]) -> (Vec<f32>, Vec<u16>) {
+    pub(crate) fn forward(&self, x: &[f32]) -> (Vec<f32>, Vec<u32>) {
         let (len, out_len) = (self.taps.input_len, self.taps.output_len);
         let mut y = vec![0.0; self.batch * out_len];
         let mut winners = Vec::new();
@@ -122,7 +122,7 @@ impl Pooling {
     }
 
     /// Gradient of the input.
-    pub(crate) fn input_gradient(&self, dy: &[f32], winners: &[u16]) -> Vec<f32> {
+    pub(crate) fn input_gradient(&self, dy: &[f32], winners: &[u32]) -> Vec<f32> {
         let (len, out_len) = (self.taps.input_len, self.taps.output_len);
         let mut dx = vec![0.0; self.batch * len];
         match self.kind {
@@ -180,35 +180,67 @@ fn share(taps: &Taps, pixel: usize, include_pads: bool) -> f32 {
     1.0 / count.max(1.0)
 }
 
+/// Channels that are compared at a time, with all taps, in registers.
+const LANES: usize = 8;
+
+/// The largest of each of `LANES` channels from `first`, and its tap.
+#[inline(always)]
+fn largest(covered: &[(u16, u32)], x: &[f32], first: usize) -> ([f32; LANES], [u32; LANES]) {
+    let (mut best, mut winners) = ([f32::NEG_INFINITY; LANES], [0; LANES]);
+    if let Some(&(tap, offset)) = covered.first() {
+        best.copy_from_slice(&x[offset as usize + first..][..LANES]);
+        winners = [u32::from(tap); LANES];
+    }
+    for &(tap, offset) in covered.iter().skip(1) {
+        let x = &x[offset as usize + first..][..LANES];
+        for lane in 0..LANES {
+            let wins = x[lane] > best[lane];
+            best[lane] = if wins { x[lane] } else { best[lane] };
+            winners[lane] = if wins { u32::from(tap) } else { winners[lane] };
+        }
+    }
+    (best, winners)
+}
+
 vectorized! {
-    fn max<'a>(taps: &'a Taps, channels: usize, x: &'a [f32], y: &'a mut [f32], winners: &'a mut [u16]) {
+    fn max<'a>(taps: &'a Taps, channels: usize, x: &'a [f32], y: &'a mut [f32], winners: &'a mut [u32]) {
         let outputs = y.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels));
         for (pixel, (y, winners)) in outputs.enumerate() {
-            let mut covered = taps.raw(pixel).iter();
-            if let Some(&(tap, offset)) = covered.next() {
-                y.copy_from_slice(&x[offset as usize..][..channels]);
-                winners.fill(tap);
-            }
-            for &(tap, offset) in covered {
-                let x = &x[offset as usize..][..channels];
+            let covered = taps.raw(pixel);
+            if channels < LANES {
                 for c in 0..channels {
-                    let wins = x[c] > y[c];
-                    y[c] = if wins { x[c] } else { y[c] };
-                    winners[c] = if wins { tap } else { winners[c] };
+                    let (mut best, mut winner) = (f32::NEG_INFINITY, 0);
+                    for (at, &(tap, offset)) in covered.iter().enumerate() {
+                        let x = x[offset as usize + c];
+                        if at == 0 || x > best {
+                            (best, winner) = (x, u32::from(tap));
+                        }
+                    }
+                    (y[c], winners[c]) = (best, winner);
                 }
+                continue;
+            }
+            let mut first = 0;
+            while first < channels {
+                // The last chunk may overlap the one before it, with the same result.
+                let start = first.min(channels - LANES);
+                let (best, taps) = largest(covered, x, start);
+                y[start..][..LANES].copy_from_slice(&best);
+                winners[start..][..LANES].copy_from_slice(&taps);
+                first += LANES;
             }
         }
     }
 }
 
 vectorized! {
-    fn max_gradient<'a>(taps: &'a Taps, channels: usize, dy: &'a [f32], winners: &'a [u16], dx: &'a mut [f32]) {
+    fn max_gradient<'a>(taps: &'a Taps, channels: usize, dy: &'a [f32], winners: &'a [u32], dx: &'a mut [f32]) {
         let outputs = dy.chunks_exact(channels).zip(winners.chunks_exact(channels));
         for (pixel, (dy, winners)) in outputs.enumerate() {
             for &(tap, offset) in taps.raw(pixel) {
                 let dx = &mut dx[offset as usize..][..channels];
-                for c in 0..channels {
-                    dx[c] += if winners[c] == tap { dy[c] } else { 0.0 };
+                for ((dx, &dy), &winner) in dx.iter_mut().zip(dy).zip(winners) {
+                    *dx += if winner == u32::from(tap) { dy } else { 0.0 };
                 }
             }
         }
