@@ -49,7 +49,7 @@ impl Training<'_> {
             validation: &self.split.validation,
             teacher: teacher.filter(|_| config.distill.is_some()),
             checkpoints: Some(&checkpoints),
-            threads: None,
+            threads: std::thread::available_parallelism().ok().map(usize::from),
         };
         let mut hooks = Hooks { prune, progress: self.progress, validation: None };
         let report = train(graph, &run, &config, &mut hooks)?;

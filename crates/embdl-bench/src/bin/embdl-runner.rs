@@ -1,4 +1,5 @@
 //! The small program that goes to a board: retests and times `.embdl` files there.
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "results of a command-line program")]
 
 use std::path::PathBuf;
