@@ -90,7 +90,7 @@ pub enum Scales {
 /// What a symbol stands for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// The symbol is the bit pattern of an f32; never entropy coded, never sparse.
+    /// The symbol is the bit pattern of an f32; never entropy coded.
     F32,
     /// The symbol is a two's complement integer of `bits` bits: 2 to 8 for weights, up to 32 for biases.
     Int {

@@ -12,7 +12,7 @@ pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
         return Err(EncodingError::GapPresence { needed: false });
     }
     if tensor.values == Values::F32 && tensor.symbols.coder == Coder::Huffman {
-        return Err(EncodingError::FloatsNotDense);
+        return Err(EncodingError::FloatsNotRaw);
     }
     Ok(())
 }

@@ -165,7 +165,7 @@ pub fn bias_f32(values: &[f32]) -> Result<OwnedTensor, EncodingError> {
 struct Plan<'a> {
     data: WeightData<'a>,
     dense: Book256,
-    sparse: Option<Book256>,
+    sparse: Book256,
     positions: Vec<u32>,
     elements: usize,
 }
@@ -202,20 +202,20 @@ impl<'a> Plan<'a> {
                 if let Some(position) = values.iter().position(|value| !value.is_finite()) {
                     return Err(EncodingError::NotFinite { position });
                 }
-                (Book256::plain(Values::F32)?, None)
+                (Book256::plain(Values::F32)?, Book256::plain(Values::F32)?)
             }
             WeightData::Int(values) => {
                 let bits = values.iter().map(|&value| width_of_int(value)).max().unwrap_or(1);
                 let book = || Book256::plain(Values::Int { bits });
-                (book()?, Some(book()?))
+                (book()?, book()?)
             }
             WeightData::Codebook { codes, book } => {
                 let used = used_codes(codes, book)?;
-                (Book256::compact(book, &used, false)?, Some(Book256::compact(book, &used, true)?))
+                (Book256::compact(book, &used, false)?, Book256::compact(book, &used, true)?)
             }
         };
         let is_kept = |index: usize| match data {
-            WeightData::F32(_) => false,
+            WeightData::F32(values) => values[index].to_bits() != 0,
             WeightData::Int(values) => values[index] != 0,
             WeightData::Codebook { codes, book } => !book.is_zero(codes[index]),
         };
@@ -228,10 +228,8 @@ impl<'a> Plan<'a> {
     fn candidates(&self, scales: &Scales, options: EncodeOptions) -> Vec<Candidate> {
         let mut found = Vec::new();
         self.dense_candidates(scales, options, &mut found);
-        if options.allow_sparse
-            && let Some(book) = &self.sparse
-        {
-            self.sparse_candidates(book, scales, options, &mut found);
+        if options.allow_sparse {
+            self.sparse_candidates(&self.sparse, scales, options, &mut found);
         }
         found
     }
@@ -309,8 +307,9 @@ impl<'a> Plan<'a> {
     }
 
     fn build(&self, shape: Shape, scales: Scales, candidate: &Candidate) -> OwnedTensor {
-        let (book, symbols, gaps) = match (candidate.gap_bits, &self.sparse) {
-            (Some(gap_bits), Some(book)) => {
+        let (book, symbols, gaps) = match candidate.gap_bits {
+            Some(gap_bits) => {
+                let book = &self.sparse;
                 let symbols = self.positions.iter().map(|&index| self.symbol(book, index as usize));
                 let symbols = stream(book.alphabet, symbols, candidate.huffman_symbols);
                 let alphabet = gap_alphabet(gap_bits).expect("a candidate has 1 to 12 bits");
@@ -319,7 +318,7 @@ impl<'a> Plan<'a> {
                 let gaps = stream(alphabet, gaps.iter().copied(), candidate.huffman_gaps);
                 (book, symbols, Some((gaps, count)))
             }
-            _ => {
+            None => {
                 let symbols = (0..self.elements).map(|index| self.symbol(&self.dense, index));
                 (&self.dense, stream(self.dense.alphabet, symbols, candidate.huffman_symbols), None)
             }

@@ -124,9 +124,9 @@ pub enum EncodingError {
         /// Whether the layout needs them.
         needed: bool,
     },
-    /// A tensor of whole floats is sparse or entropy coded.
-    #[error("whole floats are neither sparse nor entropy coded")]
-    FloatsNotDense,
+    /// A tensor of whole floats is entropy coded.
+    #[error("whole floats are not entropy coded")]
+    FloatsNotRaw,
     /// Gaps lead to another number of symbols than there are.
     #[error("gaps lead to {found} symbols, not to {expected}")]
     SymbolCount {

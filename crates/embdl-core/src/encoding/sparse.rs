@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::EncodingError;
 use super::symbols::{self, Alphabet};
-use crate::model::{EncodedTensor, Layout, Stream, Values};
+use crate::model::{Coder, EncodedTensor, Layout, Stream, Values};
 
 /// The widest gap in bits.
 pub const MAX_GAP_BITS: u8 = 12;
@@ -58,8 +58,8 @@ impl<'a> Header<'a> {
         let Layout::Sparse { gap_bits, gap_count, symbol_count } = tensor.layout else {
             return Err(EncodingError::LayoutKind { asked: "sparse" });
         };
-        if tensor.values == Values::F32 {
-            return Err(EncodingError::FloatsNotDense);
+        if tensor.values == Values::F32 && tensor.symbols.coder == Coder::Huffman {
+            return Err(EncodingError::FloatsNotRaw);
         }
         let gaps = tensor.gaps.ok_or(EncodingError::GapPresence { needed: true })?;
         let alphabet = gap_alphabet(gap_bits)?;

@@ -62,7 +62,7 @@ pub(super) fn read(
         Values::F32 | Values::Int { .. } => 0,
         Values::CodebookF32(_) | Values::CodebookI8(_) => cursor.at() - book_at,
     };
-    if values == Values::F32 && flags & (SPARSE | HUFFMAN_SYMBOLS) != 0 {
+    if values == Values::F32 && flags & HUFFMAN_SYMBOLS != 0 {
         return Err(FormatError::NotCanonical { at, what: "a tensor" });
     }
     let mut gap_bytes = 0;
