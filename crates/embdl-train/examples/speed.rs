@@ -1,6 +1,7 @@
 //! Measures whole training steps on random images: `speed [network] [threads] [steps] [batch]`.
 //!
 //! Network is `lenet-5` or `lenet-300-100`. Prints images a second, the median over steps.
+#![expect(clippy::print_stdout, reason = "it is a program that prints")]
 
 use std::time::Instant;
 

@@ -107,14 +107,14 @@ fn check(name: &str, graph: &Graph) {
         compare(format!("image[{at}]"), found[0][at], slope);
     }
     for (id, param) in graph.params.iter().enumerate() {
-        for at in 0..param.len() {
+        for (at, &gradient) in found[id + 1].iter().enumerate() {
             let shifted = |by: f32| {
                 let mut graph = graph.clone();
                 graph.params[id].values_mut()[at] += by;
                 mean_loss(&graph, &image)
             };
             let slope = (shifted(STEP) - shifted(-STEP)) / f64::from(2.0 * STEP);
-            compare(format!("{}[{at}]", param.name), found[id + 1][at], slope);
+            compare(format!("{}[{at}]", param.name), gradient, slope);
         }
     }
     assert!(wrong.is_empty(), "{name}: {} wrong, such as {:?}", wrong.len(), &wrong[..1]);

@@ -190,11 +190,11 @@ fn each_vector<S: Simd, const NV: usize>(
     change: impl Fn(S::f32s, S::f32s, usize) -> S::f32s,
 ) {
     let (whole, rest) = S::as_mut_simd_f32s(out);
-    for v in 0..NV {
+    for (v, &value) in values.iter().enumerate() {
         if let Some(out) = whole.get_mut(v) {
-            *out = change(*out, values[v], v);
+            *out = change(*out, value, v);
         } else if v == whole.len() && !rest.is_empty() {
-            let changed = change(simd.partial_load_f32s(rest), values[v], v);
+            let changed = change(simd.partial_load_f32s(rest), value, v);
             simd.partial_store_f32s(rest, changed);
         }
     }
@@ -341,6 +341,10 @@ mod tests {
                     }
                     let transposed: Vec<f32> =
                         (0..n * k).map(|at| rhs[(at % k) * n + at / k]).collect();
+                    let mut scalar = vec![f32::NAN; m * n];
+                    let store = &mut Assign { out: &mut scalar, stride: n };
+                    Multiply { lhs: view, rhs: &packed, store }.with_simd(pulp::Scalar::new());
+                    assert_eq!(out, scalar, "without vectors");
                     let mut again = out.clone();
                     let packed = Rhs::columns_of(k, n, &transposed, k);
                     multiply(view, &packed, &mut Assign { out: &mut again, stride: n });
