@@ -213,7 +213,7 @@ impl Outputs {
     }
 }
 
-fn first_largest<T>(row: &[T], order: impl Fn(&T, &T) -> std::cmp::Ordering) -> usize {
+fn first_largest<T>(row: &[T], order: impl Fn(&T, &T) -> core::cmp::Ordering) -> usize {
     let mut best = 0;
     for at in 1..row.len() {
         if order(&row[at], &row[best]).is_gt() {

@@ -1,7 +1,8 @@
 //! Progress bars for runs that take a while; plain lines where nobody watches.
 
+use core::time::Duration;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use embdl_flow::progress::{Progress, TrainingState};
 use indicatif::{ProgressBar, ProgressStyle};

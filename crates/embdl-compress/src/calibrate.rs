@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 const BINS: usize = 2048;
 
 /// How a range is chosen from what was observed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Calibration {
     /// The smallest and the largest value.
@@ -14,13 +14,8 @@ pub enum Calibration {
     /// The range without a share of outliers in total, such as `0.001`.
     Percentile(f64),
     /// The range, of 64 shrunken ones, with the least mean squared error of quantization.
+    #[default]
     Mse,
-}
-
-impl Default for Calibration {
-    fn default() -> Self {
-        Self::Mse
-    }
 }
 
 /// A histogram of one value's activations that widens as it sees more.

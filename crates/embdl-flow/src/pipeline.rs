@@ -70,8 +70,7 @@ pub fn run(job: &Job, split: &Split, progress: &dyn Progress) -> Result<NetworkR
         dir: dir.clone(),
     };
     let done = steps.all()?;
-    let last = done.last().expect("there is always the first step");
-    let first = done.first().expect("there is always the first step");
+    let (first, last) = (&done[0], &done[done.len() - 1]);
     let path = dir.join(format!("{}.embdl", job.recipe.network));
     let bytes = steps.encode(&last.graph, EncodeOptions::default())?.bytes;
     write(&path, &bytes)?;

@@ -214,6 +214,6 @@ mod tests {
     #[test]
     fn unknown_keys_are_errors_that_name_them() {
         let error = Recipe::from_toml("x", "network = 'lenet-5'\ndatset = 'mnist'").unwrap_err();
-        assert!(std::error::Error::source(&error).unwrap().to_string().contains("datset"));
+        assert!(core::error::Error::source(&error).unwrap().to_string().contains("datset"));
     }
 }

@@ -1,9 +1,9 @@
 //! Retests of a file: on every runtime of this machine, and by programs that run it elsewhere or under an emulator.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use embdl_bench::{
     Input, RetestReport, RuntimeChoice, TimingReport, choices, nanoseconds, open, retest, time,

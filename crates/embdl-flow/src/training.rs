@@ -42,7 +42,7 @@ impl Training<'_> {
             // A checkpoint of an earlier run must not be taken for one of this run; there may be none.
             let _ = std::fs::remove_file(&path);
         }
-        let every = std::time::Duration::from_secs(60);
+        let every = core::time::Duration::from_secs(60);
         let checkpoints = Checkpoints { path, every, resume: self.state.resumes() };
         let run = Run {
             train: &self.split.train,

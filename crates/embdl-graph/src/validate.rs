@@ -117,13 +117,13 @@ impl Graph {
                 .op
                 .infer(&shapes, weight)
                 .map_err(|source| GraphError::Op { node: node.name.clone(), source })?;
-            if let Some(bias) = node.bias.map(param_of).transpose()? {
-                if weight.is_none_or(|weight| bias.shape != Shape::vector(weight.dim(0))) {
-                    return Err(GraphError::Param {
-                        param: bias.name.clone(),
-                        reason: "a bias has one element for each output channel",
-                    });
-                }
+            if let Some(bias) = node.bias.map(param_of).transpose()?
+                && weight.is_none_or(|weight| bias.shape != Shape::vector(weight.dim(0)))
+            {
+                return Err(GraphError::Param {
+                    param: bias.name.clone(),
+                    reason: "a bias has one element for each output channel",
+                });
             }
             let output = value_of(&node.name, node.output)?;
             if written[node.output] {
