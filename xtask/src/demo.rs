@@ -69,7 +69,9 @@ fn pipeline(embdl: &Path, runner: &Path, aarch64: &Aarch64, args: &Args) -> Comm
     }
     for cpu in &aarch64.runners {
         let label = &cpu.label;
-        let retest = format!("{label}={} {}", cpu.command, runner.display());
+        // The scalar reference runs on this machine; the CPU without dotprod covers plain NEON.
+        let isa = if label == "max" { " --isa dotprod" } else { "" };
+        let retest = format!("{label}={} {} --runtime arm{isa}", cpu.command, runner.display());
         command.args(["--retest", &retest]);
     }
     command
