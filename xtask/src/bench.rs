@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
     #[arg(long, default_value = "host")]
     target: String,
-    /// A folder of `targets/boards/`; its address is in EMBDL_BOARD_<NAME>, as `user@host`.
+    /// A folder of `targets/boards/`; its address is in `EMBDL_BOARD_<NAME>`, as `user@host`.
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
     /// A model; without it, those that `cargo xtask demo` made.

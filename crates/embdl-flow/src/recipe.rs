@@ -136,7 +136,7 @@ pub enum RecipeError {
 }
 
 /// The recipes that come with the program: file name without extension, and text.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 8] = [
     (
         "lenet-300-100-fashion-mnist-short",
         include_str!("../recipes/lenet-300-100-fashion-mnist-short.toml"),
@@ -145,9 +145,11 @@ const BUILT_IN: [(&str, &str); 6] = [
         "lenet-300-100-fashion-mnist-full",
         include_str!("../recipes/lenet-300-100-fashion-mnist-full.toml"),
     ),
+    ("lenet-300-100-mnist-short", include_str!("../recipes/lenet-300-100-mnist-short.toml")),
     ("lenet-300-100-mnist-full", include_str!("../recipes/lenet-300-100-mnist-full.toml")),
     ("lenet-5-fashion-mnist-short", include_str!("../recipes/lenet-5-fashion-mnist-short.toml")),
     ("lenet-5-fashion-mnist-full", include_str!("../recipes/lenet-5-fashion-mnist-full.toml")),
+    ("lenet-5-mnist-short", include_str!("../recipes/lenet-5-mnist-short.toml")),
     ("lenet-5-mnist-full", include_str!("../recipes/lenet-5-mnist-full.toml")),
 ];
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use embdl_compress::{Encoded, lift};
+use embdl_core::format::{self, Limits};
 use embdl_flow::pipeline::{self, Job};
 use embdl_flow::record::RunRecord;
 use embdl_flow::report;
@@ -64,14 +66,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     };
     let begun = std::time::Instant::now();
     let network = pipeline::run(&job, &split, &Bars::new())?;
-    let after = network.compressed.file_bytes;
-    if after >= before {
-        bail!(
-            "the file would take {after} bytes and the network takes {before} as fp32; nothing was written. The recipe \
-             leaves layers as floats, or the network is smaller than the file's own structure"
-        );
-    }
-    write(&args.out, &read(network.compressed.path.as_ref())?)?;
+    let bytes = read(network.compressed.path.as_ref())?;
+    let encoded = Encoded { bytes, fp32_bytes: before };
+    let graph = lift(&format::read(&encoded.bytes, &Limits::default())?)?;
+    encoded.smaller_than(before, &graph).context("nothing was written")?;
+    write(&args.out, &encoded.bytes)?;
     let record = RunRecord {
         seconds: begun.elapsed().as_secs_f64(),
         command: super::pipeline::command_line(),

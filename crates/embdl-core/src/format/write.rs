@@ -44,7 +44,7 @@ pub fn write(model: &Model<'_>) -> Result<Vec<u8>, FormatError> {
 /// Writes a model.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn write_with(model: &Model<'_>, options: WriteOptions) -> Result<Vec<u8>, FormatError> {
     let model = canonical(model, options)?;
     let mut out = vec![0; HEADER_LEN];
