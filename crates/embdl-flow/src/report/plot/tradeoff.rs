@@ -215,7 +215,8 @@ impl Labels {
             cost += 500.0;
         }
         for taken in &self.taken {
-            cost += if label.hits(taken) { 100.0 } else { 0.0 };
+            // Two texts on each other cannot be read; anything else can.
+            cost += if label.hits(taken) { 400.0 } else { 0.0 };
         }
         for &point in &self.points {
             cost += if label.holds(point, 5.0) { 60.0 } else { 0.0 };
