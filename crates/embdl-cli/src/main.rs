@@ -37,7 +37,7 @@ enum Command {
     Inspect(commands::inspect::Args),
     /// Runs an .embdl file on one image.
     Run(commands::run::Args),
-    /// Turns an ONNX file into an uncompressed .embdl file.
+    /// Turns an ONNX file into an .embdl file that holds the same floats.
     Import(commands::convert::ImportArgs),
     /// Turns an .embdl file into ONNX with the values it stands for.
     Export(commands::convert::ExportArgs),

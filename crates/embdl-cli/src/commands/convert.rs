@@ -18,7 +18,7 @@ Examples:
 pub(crate) struct ImportArgs {
     /// The ONNX file.
     model: PathBuf,
-    /// The .embdl file, uncompressed.
+    /// The .embdl file; zeros may be skipped, floats stay as they are.
     #[arg(long, value_name = "FILE", default_value = "model.embdl")]
     out: PathBuf,
 }
