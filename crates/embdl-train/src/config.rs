@@ -22,6 +22,9 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Decay of weights (not of biases or centroids), as a gradient of `weight_decay * w`; decoupled with Adam.
     pub weight_decay: f32,
+    /// Largest Euclidean norm of the gradients of all parameters together; larger ones are scaled down to it. 0 for none.
+    /// Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", §3.2.
+    pub clip_norm: f32,
     /// Share of the target that goes to all classes alike.
     pub label_smoothing: f32,
     /// Distortion of training images.
@@ -83,6 +86,7 @@ impl Default for TrainConfig {
             learning_rate: 0.05,
             schedule: Schedule::default(),
             weight_decay: 5e-4,
+            clip_norm: 5.0,
             label_smoothing: 0.0,
             augmentation: Augmentation::default(),
             patience: None,
@@ -114,6 +118,7 @@ impl TrainConfig {
         let positive = f32::MIN_POSITIVE;
         within("learning-rate", self.learning_rate, positive, f32::MAX, "positive")?;
         within("weight-decay", self.weight_decay, 0.0, f32::MAX, "0 or more")?;
+        within("clip-norm", self.clip_norm, 0.0, f32::MAX, "0 or more")?;
         within("label-smoothing", self.label_smoothing, 0.0, 1.0, "0 to 1")?;
         within("ema", self.ema.unwrap_or(0.0), 0.0, 1.0, "0 to 1")?;
         if let Some(Distillation { alpha, temperature }) = self.distill {

@@ -72,13 +72,24 @@ pub enum TrainError {
     /// Distillation is set but there is no teacher.
     #[error("distillation needs a teacher network")]
     NoTeacher,
-    /// The loss is not a number any more.
-    #[error("the loss became {loss} at step {step}; a smaller learning rate may help")]
+    /// The loss or a gradient is not a finite number any more.
+    #[error(
+        "training diverged in epoch {epoch}, at step {step}: the {what} became {value}; a smaller learning-rate (it is \
+         {learning_rate} there), a smaller clip-norm (it is {clip_norm}, 0 for none) or a longer warm-up may help"
+    )]
     Diverged {
-        /// Step.
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Step since the start, from 0.
         step: usize,
-        /// The loss.
-        loss: f64,
+        /// "loss", or "norm of the gradients".
+        what: &'static str,
+        /// What it became.
+        value: f64,
+        /// Learning rate of the step.
+        learning_rate: f32,
+        /// Largest norm of the gradients.
+        clip_norm: f32,
     },
     /// A hook failed.
     #[error("at step {step}: {source}")]

@@ -190,7 +190,7 @@ impl Training<'_> {
             let logits = forward(self.graph, &params, image, indices.len(), &mut |_, _| ())?;
             let found = self.loss(images, &labels, &logits)?;
             if !found.mean.is_finite() {
-                return Err(TrainError::Diverged { step: self.step(), loss: found.mean });
+                return Err(self.diverged("loss", found.mean, learning_rate));
             }
             #[expect(clippy::cast_precision_loss, reason = "a batch of images")]
             {
@@ -202,8 +202,14 @@ impl Training<'_> {
             let take = |param| Autodiff::<Flex>::grad_remove(param, &mut gradients);
             params.iter().map(take).collect::<Vec<_>>()
         };
-        update(self.graph, &mut self.slots, &gradients, self.config, learning_rate);
-        Ok(())
+        update(self.graph, &mut self.slots, &gradients, self.config, learning_rate)
+            .map_err(|norm| self.diverged("norm of the gradients", norm, learning_rate))
+    }
+
+    fn diverged(&self, what: &'static str, value: f64, learning_rate: f32) -> TrainError {
+        let (epoch, step) = (self.state.epoch + 1, self.step());
+        let clip_norm = self.config.clip_norm;
+        TrainError::Diverged { epoch, step, what, value, learning_rate, clip_norm }
     }
 
     /// The distorted images of a batch.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::config::TrainConfig;
 use crate::constraint::{pull_back, trained, trained_mut};
-use crate::kernels::{PART, fake_quant};
+use crate::kernels::{PART, fake_quant, vectorized};
 use crate::optimizer::{Moments, Rule};
 use crate::tape::flat;
 
@@ -46,13 +46,17 @@ impl Slot {
 }
 
 /// Moves all parameters against their gradients; `None` is a parameter that the loss does not depend on.
+///
+/// # Errors
+/// The norm of the gradients, if it is not finite; nothing has moved then.
 pub(crate) fn update(
     graph: &mut Graph,
     slots: &mut [Slot],
     gradients: &[Option<FlexTensor>],
     config: &TrainConfig,
     learning_rate: f32,
-) {
+) -> Result<(), f64> {
+    let clip = clip_factor(graph, gradients, config.clip_norm)?;
     for ((param, slot), gradient) in graph.params.iter_mut().zip(slots).zip(gradients) {
         let Some(gradient) = gradient else { continue };
         let gradient: &[f32] = gradient.storage();
@@ -67,14 +71,85 @@ pub(crate) fn update(
         if is_shared {
             let mut pulled = Vec::new();
             pull_back(param, gradient, &mut pulled);
+            scale(&mut pulled, clip);
             let Moments { first, second, .. } = &mut slot.moments;
             rule.apply(trained_mut(param), first, second, &pulled);
             follow(&mut slot.average, ema, trained(param));
             param.write_effective(slot.effective.storage_mut());
         } else {
-            element_wise(param, slot, gradient, rule, ema);
+            element_wise(param, slot, gradient, Step { rule, ema, clip });
         }
     }
+    Ok(())
+}
+
+/// What the gradients are multiplied with so that the norm of all together is at most `limit`; gradients of weights
+/// that are held at zero do not count.
+fn clip_factor(graph: &Graph, gradients: &[Option<FlexTensor>], limit: f32) -> Result<f32, f64> {
+    let mut sum = 0.0;
+    for (param, gradient) in graph.params.iter().zip(gradients) {
+        let Some(gradient) = gradient else { continue };
+        let gradient: &[f32] = gradient.storage();
+        // Parts add up in their order, whichever thread is first.
+        let squares: Vec<f64> = match &param.mask {
+            None => gradient.par_chunks(PART).map(sum_of_squares).collect(),
+            Some(mask) => gradient
+                .par_chunks(PART)
+                .zip(mask.par_chunks(PART))
+                .map(|(part, mask)| {
+                    let kept = |(g, keep): (&f32, &bool)| if *keep { *g } else { 0.0 };
+                    sum_of_squares(&part.iter().zip(mask).map(kept).collect::<Vec<_>>())
+                })
+                .collect(),
+        };
+        sum += squares.iter().sum::<f64>();
+    }
+    let (norm, limit) = (sum.sqrt(), f64::from(limit));
+    if !norm.is_finite() {
+        return Err(norm);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a factor of at most 1")]
+    let factor = (limit / norm) as f32;
+    Ok(if limit > 0.0 && norm > limit { factor } else { 1.0 })
+}
+
+/// Sums in f32 lane by lane within a block of 256, then in f64.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut sum = 0.0;
+    vector_sum_of_squares(values, &mut sum);
+    sum
+}
+
+vectorized! {
+    fn vector_sum_of_squares<'a>(values: &'a [f32], sum: &'a mut f64) {
+        for block in values.chunks(256) {
+            let mut lanes = [0.0_f32; 16];
+            let (whole, rest) = block.as_chunks::<16>();
+            for values in whole {
+                for lane in 0..16 {
+                    lanes[lane] += values[lane] * values[lane];
+                }
+            }
+            lanes.iter_mut().zip(rest).for_each(|(lane, x)| *lane += x * x);
+            *sum += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+        }
+    }
+}
+
+vectorized! {
+    fn scale<'a>(values: &'a mut [f32], factor: f32) {
+        if factor != 1.0 {
+            values.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+}
+
+/// What a step does to every element alike.
+#[derive(Clone, Copy)]
+struct Step {
+    rule: Rule,
+    ema: f32,
+    clip: f32,
 }
 
 /// Moves a moving average towards `values`, if one is kept.
@@ -95,7 +170,7 @@ struct Part<'a> {
     grid: Option<(f32, f32)>,
 }
 
-fn element_wise(param: &mut Param, slot: &mut Slot, gradient: &[f32], rule: Rule, ema: f32) {
+fn element_wise(param: &mut Param, slot: &mut Slot, gradient: &[f32], step: Step) {
     let len = param.len();
     let (scales, limit) = match &param.form {
         Form::Integer { bits, scales } => (scales.clone(), f32::from((1_u8 << (bits - 1)) - 1)),
@@ -136,16 +211,17 @@ fn element_wise(param: &mut Param, slot: &mut Slot, gradient: &[f32], rule: Rule
             });
             start = end;
         }
-        parts.into_par_iter().for_each_init(Vec::new, |pulled, part| part.step(rule, ema, pulled));
+        parts.into_par_iter().for_each_init(Vec::new, |pulled, part| part.take(step, pulled));
     }
     param.mask = mask;
 }
 
 impl Part<'_> {
     /// `pull_back`, the optimizer and `write_effective` on a part that stays in the cache.
-    fn step(self, rule: Rule, ema: f32, pulled: &mut Vec<f32>) {
+    fn take(self, Step { rule, ema, clip }: Step, pulled: &mut Vec<f32>) {
         pulled.clear();
         pulled.extend_from_slice(self.gradient);
+        scale(pulled, clip);
         if let Some((scale, limit)) = self.grid {
             let bound = (limit + 0.5) * scale;
             pulled.iter_mut().zip(&*self.values).for_each(|(g, w)| {

@@ -297,6 +297,65 @@ fn activations_show_every_value_of_every_image() {
     assert_eq!(last, logits(&graph, &data.validation).unwrap());
 }
 
+/// Without momentum, decay and schedule a step is `rate * gradient`: clipped, it is at most `rate * clip_norm` long.
+#[test]
+fn gradients_are_clipped_by_their_norm() {
+    let data = data(32);
+    let mut start = small(4);
+    let mask: Vec<bool> = (0..start.params[0].len()).map(|at| at % 3 > 0).collect();
+    start.params[0].mask = Some(mask);
+    let moved = |clip_norm: f32| {
+        let optimizer = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false };
+        let (schedule, weight_decay) = (Schedule::Constant, 0.0);
+        let config = TrainConfig {
+            optimizer,
+            schedule,
+            weight_decay,
+            clip_norm,
+            learning_rate: 0.01,
+            ..config(1)
+        };
+        let (after, _) = trained(&start, &run(&data), &config);
+        let steps = start.params.iter().zip(&after.params).flat_map(|(before, after)| {
+            let pairs = before.effective().into_iter().zip(after.effective());
+            pairs.map(|(before, after)| (after - before) / 0.01).collect::<Vec<_>>()
+        });
+        steps.collect::<Vec<f32>>()
+    };
+    let norm = |steps: &[f32]| steps.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+    let free = moved(0.0);
+    let full = norm(&free);
+    assert!(full > 0.5, "a first gradient is not small: {full}");
+    assert_eq!(moved(1e6), free, "a norm below the limit changes nothing");
+    let clipped = moved(0.25);
+    assert!((norm(&clipped) - 0.25).abs() < 1e-3, "{}", norm(&clipped));
+    for (clipped, free) in clipped.iter().zip(&free) {
+        assert!((f64::from(*clipped) - f64::from(*free) * 0.25 / full).abs() < 1e-4);
+    }
+}
+
+/// A rate at which the network without clipping is lost at once.
+#[test]
+fn clipping_saves_a_training_that_would_diverge() {
+    let data = data(600);
+    let steep = |clip_norm| TrainConfig {
+        learning_rate: 0.3,
+        schedule: Schedule::Constant,
+        augmentation: Augmentation::default(),
+        clip_norm,
+        ..config(2)
+    };
+    let lost = train(&mut zoo::lenet5(1), &run(&data), &steep(0.0), &mut ());
+    let is_lost = match &lost {
+        Err(TrainError::Diverged { .. }) => true,
+        Err(other) => panic!("{other}"),
+        Ok(report) => report.epochs[1].loss > 2.0,
+    };
+    assert!(is_lost, "{lost:?}");
+    let (_, report) = trained(&zoo::lenet5(1), &run(&data), &steep(0.1));
+    assert!(report.epochs[1].loss < 2.0, "{:?}", report.epochs);
+}
+
 #[test]
 fn what_does_not_fit_is_an_error_that_says_so() {
     let data = data(64);
@@ -308,8 +367,9 @@ fn what_does_not_fit_is_an_error_that_says_so() {
         error(&small(1), &bad),
         "training cannot use label-smoothing = 1.5; it must be 0 to 1"
     );
-    let steep = TrainConfig { learning_rate: 1e30, ..config(1) };
-    assert!(error(&small(1), &steep).contains("smaller learning rate"));
+    let steep = TrainConfig { learning_rate: 1e30, clip_norm: 0.0, ..config(2) };
+    let text = error(&small(1), &steep);
+    assert!(text.contains("epoch 1, at step") && text.contains("smaller learning-rate"), "{text}");
     let mut b = GraphBuilder::new("tiny", 1);
     let image = b.input("image", Shape::matrix(1, 9));
     let logits = b.dense("classes", image, 10, Activation::None).unwrap();
