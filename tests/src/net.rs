@@ -2,6 +2,7 @@
 
 use embdl_core::encoding::OwnedTensor;
 use embdl_core::encoding::encode::{Book, EncodeOptions, WeightData, candidates, encode};
+use embdl_core::metadata::Metadata;
 use embdl_core::model::{Model, Node, Scales, TensorId, Value, ValueId};
 use embdl_core::op::Op;
 use embdl_core::quant::Quant;
@@ -85,6 +86,7 @@ impl Net {
             tensors: self.tensors.iter().map(OwnedTensor::view).collect(),
             inputs: self.inputs.clone(),
             outputs: self.outputs.clone(),
+            metadata: Metadata::default(),
         }
     }
 

@@ -37,6 +37,7 @@ pub fn lift(model: &Model<'_>) -> Result<Graph, LiftError> {
         params: Vec::new(),
         inputs: model.inputs.clone(),
         outputs: model.outputs.clone(),
+        metadata: model.metadata.clone(),
     };
     for (at, value) in model.values.iter().enumerate() {
         let quant = value.kind.quant.filter(|_| value.kind.dtype == DType::U8);

@@ -94,6 +94,7 @@ pub fn encode(graph: &Graph, options: EncodeOptions) -> Result<Encoded, Compress
         tensors: tensors.iter().map(OwnedTensor::view).collect(),
         inputs: (0..graph.inputs.len()).collect(),
         outputs,
+        metadata: graph.metadata.clone(),
     };
     let bytes = format::write_with(&model, format::WriteOptions { names: options.names })?;
     Ok(Encoded { bytes, fp32_bytes: graph.fp32_bytes() })

@@ -11,6 +11,7 @@ pub mod encoding;
 pub mod exec;
 pub mod format;
 pub mod kernels;
+pub mod metadata;
 pub mod model;
 pub mod op;
 pub mod plan;

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::metadata::Metadata;
 use crate::op::Op;
 use crate::tensor::{Shape, ValueType};
 
@@ -29,6 +30,8 @@ pub struct Model<'a> {
     pub inputs: Vec<ValueId>,
     /// Values the caller receives.
     pub outputs: Vec<ValueId>,
+    /// Preprocessing and labels.
+    pub metadata: Metadata,
 }
 
 /// An activation.

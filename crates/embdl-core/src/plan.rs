@@ -282,6 +282,7 @@ mod tests {
             tensors: Vec::new(),
             inputs: vec![0],
             outputs: outputs.to_vec(),
+            metadata: crate::metadata::Metadata::default(),
         }
     }
 

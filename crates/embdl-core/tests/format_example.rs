@@ -4,6 +4,7 @@ use core::fmt::Write;
 
 use embdl_core::encoding::encode::{Book, EncodeOptions, WeightData, bias_i32, smallest};
 use embdl_core::format::{Limits, read, verify, write};
+use embdl_core::metadata::Metadata;
 use embdl_core::model::{Model, Node, Scales, Value};
 use embdl_core::op::{Activation, Dense, Op};
 use embdl_core::quant::Quant;
@@ -39,6 +40,7 @@ fn example() -> Vec<u8> {
         tensors: vec![weight.view(), bias.view()],
         inputs: vec![0],
         outputs: vec![1],
+        metadata: Metadata::default(),
     };
     write(&model).unwrap()
 }

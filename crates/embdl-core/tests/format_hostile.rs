@@ -59,7 +59,7 @@ fn mutate(count: u64, seed: u64) -> u64 {
                 _ if body > 1 && random.chance(20) => {
                     file.truncate(HEADER_LEN + random.below(body));
                 }
-                _ => file[6] ^= 1,
+                _ => file[[4, 6][random.below(2)]] ^= 1 << random.below(2),
             }
         }
         seal(&mut file);
@@ -120,7 +120,8 @@ fn random_bytes_are_refused() {
     for _ in 0..20_000 {
         let mut file = vec![0; HEADER_LEN + random.below(200)];
         file[..4].copy_from_slice(b"EMBD");
-        file[4] = 1;
+        let is_newer = random.chance(30);
+        (file[4], file[6]) = if is_newer { (2, 2) } else { (1, 0) };
         for byte in &mut file[HEADER_LEN..] {
             *byte = if random.chance(50) { random.byte() % 8 } else { random.byte() };
         }
@@ -211,6 +212,8 @@ fn limits_are_obeyed() {
         max_total_elements: 431_080,
         max_activation_elements: 28 * 28 + 24 * 24 * 20 + 12 * 12 * 20 + 8 * 8 * 50 + 800 * 2 + 510,
         max_name_bytes: 0,
+        max_labels: 0,
+        max_label_bytes: 0,
     };
     assert!(read(&bytes, &exact).is_ok());
     let tighter: [(Limits, Limit); 7] = [

@@ -1,5 +1,6 @@
 //! Builds graphs layer by layer, with seeded initial weights.
 
+use embdl_core::metadata::Metadata;
 use embdl_core::op::{Activation, Conv2d, Dense, Op, Pool, PoolKind, Window};
 use embdl_core::tensor::Shape;
 use rand::{Rng, SeedableRng};
@@ -27,6 +28,7 @@ impl GraphBuilder {
             params: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            metadata: Metadata::default(),
         };
         Self { graph, rng: ChaCha8Rng::seed_from_u64(seed) }
     }

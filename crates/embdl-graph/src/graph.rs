@@ -1,5 +1,6 @@
 //! The graph: values, nodes, parameters.
 
+use embdl_core::metadata::Metadata;
 use embdl_core::op::Op;
 use embdl_core::quant::Quant;
 use embdl_core::tensor::Shape;
@@ -30,6 +31,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Values the caller receives.
     pub outputs: Vec<ValueId>,
+    /// Preprocessing and labels.
+    pub metadata: Metadata,
 }
 
 /// An activation.

@@ -1,5 +1,6 @@
 //! What makes a graph valid.
 
+use embdl_core::metadata::MetadataError;
 use embdl_core::op::OpError;
 use embdl_core::tensor::Shape;
 
@@ -7,7 +8,7 @@ use crate::graph::Graph;
 use crate::param::{Form, Param};
 
 /// Why a graph is not valid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
     /// An operator does not fit its inputs or weight.
@@ -62,6 +63,13 @@ pub enum GraphError {
         param: String,
         /// What does not fit.
         reason: &'static str,
+    },
+    /// Preprocessing or labels do not fit.
+    #[error("the metadata does not fit: {source}")]
+    Metadata {
+        /// What does not fit.
+        #[from]
+        source: MetadataError,
     },
     /// There is no input or no output.
     #[error("the graph has no {what}")]
@@ -150,7 +158,8 @@ impl Graph {
                 });
             }
         }
-        Ok(())
+        let [input, output] = [self.inputs[0], self.outputs[0]].map(|id| self.values[id].shape);
+        Ok(self.metadata.check(input, output)?)
     }
 }
 

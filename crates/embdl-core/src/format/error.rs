@@ -2,6 +2,7 @@
 
 use super::limits::Limit;
 use crate::encoding::EncodingError;
+use crate::metadata::MetadataError;
 use crate::op::OpError;
 use crate::tensor::{DType, Shape};
 
@@ -227,6 +228,17 @@ pub enum FormatError {
         /// What is wrong.
         #[source]
         source: EncodingError,
+    },
+    /// Preprocessing or labels do not fit the network.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The file could have been written in an older version, and so must be.
+    #[error("the file says version {found} and needs version {needed}")]
+    Version {
+        /// Version of the file.
+        found: u16,
+        /// The oldest that can express it.
+        needed: u16,
     },
     /// What was written reads back as another model.
     #[error("the model does not survive writing")]

@@ -2,19 +2,35 @@
 
 use super::error::FormatError;
 use super::limits::{Limit, Limits};
+use crate::model::Model;
 
 /// What a file starts with.
 pub const MAGIC: [u8; 4] = *b"EMBD";
-/// The version of the format that this build reads and writes.
-pub const VERSION: u16 = 1;
+/// The newest version of the format that this build reads and writes.
+pub const VERSION: u16 = 2;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 16;
 
 /// Flag: the file has a section of names.
 pub(super) const FLAG_NAMES: u16 = 1;
+/// Flag: the file has a section of metadata.
+pub(super) const FLAG_METADATA: u16 = 1 << 1;
+
+/// The oldest version that can express the model: a file is always written in that one, so that old readers read all
+/// that they understand, and a model has one file.
+pub(super) fn version_of(model: &Model<'_>) -> u16 {
+    if model.metadata.is_empty() { 1 } else { 2 }
+}
+
+/// What the header says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) version: u16,
+    pub(super) flags: u16,
+}
 
 /// Checks the header and the checksum.
-pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<u16, FormatError> {
+pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<Header, FormatError> {
     let (magic, rest) = bytes
         .split_first_chunk::<4>()
         .ok_or(FormatError::UnexpectedEnd { at: bytes.len(), needed: HEADER_LEN })?;
@@ -47,14 +63,14 @@ pub(super) fn check(bytes: &[u8], limits: &Limits) -> Result<u16, FormatError> {
         return Err(FormatError::Checksum { stored, computed });
     }
     let flags = u16::from_le_bytes([f0, f1]);
-    if flags & !FLAG_NAMES != 0 {
+    if flags & !(FLAG_NAMES | FLAG_METADATA) != 0 {
         return Err(FormatError::UnknownFlags { flags });
     }
-    Ok(flags)
+    Ok(Header { version, flags })
 }
 
 /// The header of a file whose body follows in `file[16..]`.
-pub(super) fn fill(file: &mut [u8], flags: u16) -> Result<(), FormatError> {
+pub(super) fn fill(file: &mut [u8], header: Header) -> Result<(), FormatError> {
     let found = file.len() as u64;
     let allowed = u64::from(u32::MAX);
     let len = u32::try_from(found).map_err(|_| FormatError::LimitExceeded {
@@ -63,8 +79,8 @@ pub(super) fn fill(file: &mut [u8], flags: u16) -> Result<(), FormatError> {
         allowed,
     })?;
     file[..4].copy_from_slice(&MAGIC);
-    file[4..6].copy_from_slice(&VERSION.to_le_bytes());
-    file[6..8].copy_from_slice(&flags.to_le_bytes());
+    file[4..6].copy_from_slice(&header.version.to_le_bytes());
+    file[6..8].copy_from_slice(&header.flags.to_le_bytes());
     file[8..12].copy_from_slice(&len.to_le_bytes());
     let checksum = checksum(file);
     file[12..16].copy_from_slice(&checksum.to_le_bytes());

@@ -16,6 +16,8 @@ pub struct FileLayout {
     pub graph_bytes: usize,
     /// Names; zero in a stripped file.
     pub name_bytes: usize,
+    /// Preprocessing and labels; zero where there are none.
+    pub metadata_bytes: usize,
     /// One entry for each of the model's tensors.
     pub tensors: Vec<TensorLayout>,
 }
@@ -40,10 +42,10 @@ impl FileLayout {
     #[must_use]
     pub fn total_bytes(&self) -> usize {
         let tensors = self.tensors.iter().map(TensorLayout::total_bytes).sum::<usize>();
-        self.header_bytes + self.graph_bytes + self.name_bytes + tensors
+        self.header_bytes + self.graph_bytes + self.name_bytes + self.metadata_bytes + tensors
     }
 
-    /// Bytes that are neither names nor streams, codebooks or scales of tensors.
+    /// Bytes that are neither names nor metadata, streams, codebooks or scales of tensors.
     #[must_use]
     pub fn overhead_bytes(&self) -> usize {
         let descriptors = self.tensors.iter().map(|tensor| tensor.descriptor_bytes).sum::<usize>();
@@ -72,8 +74,9 @@ pub fn layout(bytes: &[u8], limits: &Limits) -> Result<FileLayout, FormatError> 
     let tensors: usize = parsed.tensors.iter().map(TensorLayout::total_bytes).sum();
     Ok(FileLayout {
         header_bytes: HEADER_LEN,
-        graph_bytes: bytes.len() - HEADER_LEN - parsed.name_bytes - tensors,
+        graph_bytes: bytes.len() - HEADER_LEN - parsed.name_bytes - parsed.metadata_bytes - tensors,
         name_bytes: parsed.name_bytes,
+        metadata_bytes: parsed.metadata_bytes,
         tensors: parsed.tensors,
     })
 }

@@ -21,6 +21,10 @@ pub struct Limits {
     pub max_activation_elements: u64,
     /// Bytes of all names together.
     pub max_name_bytes: u64,
+    /// Labels of classes.
+    pub max_labels: u64,
+    /// Bytes of all labels together.
+    pub max_label_bytes: u64,
 }
 
 impl Default for Limits {
@@ -35,6 +39,8 @@ impl Default for Limits {
             max_total_elements: 1 << 28,
             max_activation_elements: 1 << 26,
             max_name_bytes: 1 << 20,
+            max_labels: 1 << 16,
+            max_label_bytes: 1 << 21,
         }
     }
 }
@@ -52,6 +58,8 @@ impl Limits {
             max_total_elements: 1 << 21,
             max_activation_elements: 1 << 18,
             max_name_bytes: 1 << 14,
+            max_labels: 1 << 10,
+            max_label_bytes: 1 << 14,
         }
     }
 
@@ -67,6 +75,8 @@ impl Limits {
             max_total_elements: u64::MAX,
             max_activation_elements: u64::MAX,
             max_name_bytes: u32::MAX as u64,
+            max_labels: u32::MAX as u64,
+            max_label_bytes: u32::MAX as u64,
         }
     }
 }
@@ -91,6 +101,10 @@ pub enum Limit {
     ActivationElements,
     /// `max_name_bytes`.
     NameBytes,
+    /// `max_labels`.
+    Labels,
+    /// `max_label_bytes`.
+    LabelBytes,
 }
 
 impl core::fmt::Display for Limit {
@@ -104,6 +118,8 @@ impl core::fmt::Display for Limit {
             Self::TotalElements => "elements of all tensors",
             Self::ActivationElements => "elements of all activations",
             Self::NameBytes => "bytes of names",
+            Self::Labels => "labels",
+            Self::LabelBytes => "bytes of labels",
         })
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod header;
 mod layout;
 mod limits;
+mod metadata;
 mod opcode;
 mod read;
 mod tensor;

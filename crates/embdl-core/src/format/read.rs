@@ -7,11 +7,13 @@ use alloc::vec::Vec;
 use super::check::Site;
 use super::cursor::Cursor;
 use super::error::FormatError;
-use super::header::{self, FLAG_NAMES, HEADER_LEN};
+use super::header::{self, FLAG_METADATA, FLAG_NAMES, HEADER_LEN};
 use super::layout::TensorLayout;
 use super::limits::{Limit, Limits};
+use super::metadata;
 use super::opcode::{Head, read_shape};
 use super::tensor::{self, read_scale};
+use crate::metadata::Metadata;
 use crate::model::{EncodedTensor, Model, Node, TensorId, Value, ValueId};
 use crate::op::Op;
 use crate::quant::Quant;
@@ -58,10 +60,11 @@ pub(super) struct Parsed<'a> {
     pub(super) model: Model<'a>,
     pub(super) tensors: Vec<TensorLayout>,
     pub(super) name_bytes: usize,
+    pub(super) metadata_bytes: usize,
 }
 
 pub(super) fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, FormatError> {
-    let flags = header::check(bytes, limits)?;
+    let header = header::check(bytes, limits)?;
     let mut reader = Reader {
         cursor: Cursor::new(bytes, HEADER_LEN),
         limits,
@@ -81,14 +84,24 @@ pub(super) fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Parsed<'a>, 
     let outputs = reader.outputs(node_count, inputs.len())?;
     let names_at = reader.cursor.at();
     let mut name = String::new();
-    if flags & FLAG_NAMES != 0 {
+    if header.flags & FLAG_NAMES != 0 {
         name = reader.names(&mut nodes)?;
     }
     let name_bytes = reader.cursor.at() - names_at;
+    let mut metadata = Metadata::default();
+    if header.flags & FLAG_METADATA != 0 {
+        let [input, output] = [inputs[0], outputs[0]].map(|id| reader.values[id].kind.shape);
+        metadata = metadata::read(&mut reader.cursor, limits, input, output)?;
+    }
+    let metadata_bytes = reader.cursor.at() - names_at - name_bytes;
     reader.payload()?;
-    let model =
-        Model { name, values: reader.values, nodes, tensors: reader.tensors, inputs, outputs };
-    Ok(Parsed { model, tensors: reader.layouts, name_bytes })
+    let (values, tensors) = (reader.values, reader.tensors);
+    let model = Model { name, values, nodes, tensors, inputs, outputs, metadata };
+    let needed = header::version_of(&model);
+    if header.version != needed {
+        return Err(FormatError::Version { found: header.version, needed });
+    }
+    Ok(Parsed { model, tensors: reader.layouts, name_bytes, metadata_bytes })
 }
 
 struct Reader<'a, 'l> {

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use super::check::Site;
 use super::cursor::push_varint;
 use super::error::FormatError;
-use super::header::{self, FLAG_NAMES, HEADER_LEN};
+use super::header::{self, FLAG_METADATA, FLAG_NAMES, HEADER_LEN, Header};
 use super::limits::{Limit, Limits};
+use super::metadata;
 use super::opcode::{Head, push_shape};
 use super::read::{INPUT_IS_U8, is_input_type, is_name, read};
 use super::tensor;
@@ -77,12 +78,18 @@ pub fn write_with(model: &Model<'_>, options: WriteOptions) -> Result<Vec<u8>, F
             out.extend(name.as_bytes());
         }
     }
+    if !model.metadata.is_empty() {
+        flags |= FLAG_METADATA;
+        let [input, output] =
+            [model.inputs[0], model.outputs[0]].map(|id| model.values[id].kind.shape);
+        metadata::push(&mut out, &model.metadata, input, output)?;
+    }
     for tensor in &model.tensors {
         for stream in tensor.gaps.iter().chain([&tensor.symbols]) {
             out.extend(stream.bytes);
         }
     }
-    header::fill(&mut out, flags)?;
+    header::fill(&mut out, Header { version: header::version_of(&model), flags })?;
     if read(&out, &Limits::none())? != model {
         return Err(FormatError::NotPreserved);
     }
@@ -142,6 +149,7 @@ fn canonical<'a>(model: &Model<'a>, options: WriteOptions) -> Result<Model<'a>, 
         tensors: tensors.collect(),
         inputs: (0..model.inputs.len()).collect(),
         outputs,
+        metadata: model.metadata.clone(),
     })
 }
 

@@ -8,6 +8,7 @@
 use embdl_core::encoding::OwnedTensor;
 use embdl_core::encoding::encode::{self, Book, Candidate, EncodeOptions, WeightData};
 use embdl_core::format::HEADER_LEN;
+use embdl_core::metadata::{Channels, Filter, Fit, Metadata, Preprocess};
 use embdl_core::model::{Model, Node, Scales, Value, ValueId};
 use embdl_core::op::{Activation, Concat, Conv2d, Dense, Lrn, Op, Pool, PoolKind, Reshape, Window};
 use embdl_core::quant::Quant;
@@ -72,6 +73,7 @@ pub struct Made {
     pub tensors: Vec<OwnedTensor>,
     pub inputs: Vec<ValueId>,
     pub outputs: Vec<ValueId>,
+    pub metadata: Metadata,
 }
 
 impl Made {
@@ -83,6 +85,7 @@ impl Made {
             tensors: self.tensors.iter().map(OwnedTensor::view).collect(),
             inputs: self.inputs.clone(),
             outputs: self.outputs.clone(),
+            metadata: self.metadata.clone(),
         }
     }
 
@@ -204,7 +207,35 @@ pub fn random_model(random: &mut Random) -> Made {
             node.name = format!("node/{}", random.below(100));
         }
     }
+    if random.chance(40) {
+        made.metadata = random_metadata(&made, random);
+    }
     made
+}
+
+/// Preprocessing and labels, each where the network takes it.
+fn random_metadata(made: &Made, random: &mut Random) -> Metadata {
+    let [input, output] = [made.inputs[0], made.outputs[0]].map(|id| made.values[id].kind.shape);
+    let classes = output.iter().last().unwrap_or(0);
+    let labels = match random.chance(50) {
+        true => (0..classes).map(|class| "ä".repeat(class % 3)).collect(),
+        false => Vec::new(),
+    };
+    let channels = match input.dim(3) {
+        1 => Some(Channels::Gray),
+        3 => Some([Channels::Rgb, Channels::Bgr][random.below(2)]),
+        _ => None,
+    };
+    let preprocess = channels.map(|channels| Preprocess {
+        fit: [Fit::Crop, Fit::Stretch, Fit::ShorterSide(9 + random.below(300) as u32)]
+            [random.below(3)],
+        filter: [Filter::Nearest, Filter::Bilinear, Filter::Bicubic][random.below(3)],
+        channels,
+        scale: random.scale(),
+        mean: (0..channels.count()).map(|_| random.real()).collect(),
+        std: (0..channels.count()).map(|_| random.scale()).collect(),
+    });
+    Metadata { preprocess, labels }
 }
 
 /// Appends a node that fits one of the newest values, if the drawn operator does.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use embdl_core::metadata::Metadata;
 use embdl_core::tensor::Shape;
 use embdl_graph::{Graph, NodeId, ParamId, ValueId};
 use tract_onnx::pb::tensor_proto::DataType;
@@ -80,6 +81,7 @@ impl<'a> Importer<'a> {
                 params: Vec::new(),
                 inputs: Vec::new(),
                 outputs: Vec::new(),
+                metadata: Metadata::default(),
             },
             bindings: HashMap::new(),
             readers: HashMap::new(),

@@ -4,6 +4,7 @@ use core::error::Error;
 
 use embdl_core::encoding::OwnedTensor;
 use embdl_core::encoding::encode::{Book, EncodeOptions, WeightData, bias_f32, bias_i32, smallest};
+use embdl_core::metadata::Metadata;
 use embdl_core::model::{Model, Node, Scales, Value};
 use embdl_core::op::{Activation, Conv2d, Dense, Op, Pool, PoolKind, Window};
 use embdl_core::quant::Quant;
@@ -55,6 +56,7 @@ impl Net {
             tensors: self.tensors.iter().map(OwnedTensor::view).collect(),
             inputs: vec![0],
             outputs: vec![self.values.len() - 1],
+            metadata: Metadata::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use embdl_core::encoding::OwnedTensor;
 use embdl_core::encoding::encode::{Book, EncodeOptions, WeightData, bias_f32, bias_i32, smallest};
 use embdl_core::exec::CpuRuntime;
 use embdl_core::kernels::Reference;
+use embdl_core::metadata::Metadata;
 use embdl_core::model::{Model, Node, Scales, Value};
 use embdl_core::op::{Activation, Conv2d, Dense, Op, Pool, PoolKind, Window};
 use embdl_core::quant::Quant;
@@ -159,6 +160,7 @@ impl Network {
             tensors: self.tensors.iter().map(OwnedTensor::view).collect(),
             inputs: vec![0],
             outputs: vec![self.values.len() - 1],
+            metadata: Metadata::default(),
         };
         let options = LoadOptions { isa: Some(isa.to_owned()), weights, ..LoadOptions::default() };
         let mut session = runtime.load(&model, &options).expect("a runnable model");
