@@ -75,6 +75,7 @@ fn compute(model: &Model<'_>, node: &Node, inputs: &[&Tensor], to: ValueType) ->
         Op::Add(activation) => add(*activation, input, inputs[1], to),
         Op::Concat(concat) => concatenate(concat.axis as usize, inputs, to),
         Op::Lrn(lrn) => normalize(lrn, input),
+        Op::BatchNorm(_) => panic!("models have no batch normalization"),
         Op::Softmax => softmax(input),
         Op::Quantize => {
             let quant = to.quant.expect("quantized");

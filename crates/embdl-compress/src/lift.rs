@@ -81,6 +81,7 @@ pub fn lift(model: &Model<'_>) -> Result<Graph, LiftError> {
             output: node.output,
             weight,
             bias,
+            stats: None,
         });
     }
     graph.outputs.iter_mut().for_each(|id| *id = stands_for[*id]);

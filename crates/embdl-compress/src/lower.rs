@@ -149,6 +149,9 @@ impl<'a> Lowering<'a> {
             (Op::Quantize | Op::Dequantize, _) => {
                 return Err(refuse("a graph says it with the quant of its values"));
             }
+            (Op::BatchNorm(_), _) => {
+                return Err(refuse("it is for training; fold it into the layer before it first"));
+            }
             (Op::Conv2d(_) | Op::Dense(_), Some(_)) => {
                 node.weight.is_some_and(|id| self.graph.params[id].levels().is_some())
             }

@@ -1,7 +1,7 @@
 //! Builds graphs layer by layer, with seeded initial weights.
 
 use embdl_core::metadata::Metadata;
-use embdl_core::op::{Activation, Conv2d, Dense, Op, Pool, PoolKind, Window};
+use embdl_core::op::{Activation, BatchNorm, Conv2d, Dense, Op, Pool, PoolKind, Window};
 use embdl_core::tensor::Shape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -59,13 +59,62 @@ impl GraphBuilder {
         channels: usize,
         conv: Conv2d,
     ) -> Result<ValueId, GraphError> {
-        let ci = self.graph.values[input].shape.iter().nth(3).unwrap_or(0)
-            / (conv.groups as usize).max(1);
-        let [kh, kw] = conv.window.kernel.map(|taps| taps as usize);
-        let shape = Shape::nhwc(channels, kh, kw, ci);
-        let weight = self.he_uniform(&format!("{name}.weight"), shape, kh * kw * ci);
+        let weight = self.filters(name, input, channels, conv);
         let bias = self.zeros(&format!("{name}.bias"), channels);
         self.node(name, Op::Conv2d(conv), &[input], Some(weight), Some(bias))
+    }
+
+    /// Adds a convolution of `channels` filters without a bias, batch normalization called `NAME.norm`, and the
+    /// convolution's activation after it.
+    ///
+    /// # Errors
+    /// If it does not fit the input.
+    pub fn conv2d_norm(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        channels: usize,
+        conv: Conv2d,
+    ) -> Result<ValueId, GraphError> {
+        let plain = Conv2d { activation: Activation::None, ..conv };
+        let weight = self.filters(name, input, channels, plain);
+        let sums = self.node(name, Op::Conv2d(plain), &[input], Some(weight), None)?;
+        let norm = self.batch_norm(&format!("{name}.norm"), sums, 1e-5)?;
+        match conv.activation {
+            Activation::None => Ok(norm),
+            activation => self.op(
+                &format!("{name}.{}", Op::Activation(activation).name()),
+                Op::Activation(activation),
+                &[norm],
+            ),
+        }
+    }
+
+    /// Adds batch normalization that is the identity up to `epsilon`: factors of 1, biases of 0, mean 0, variance 1.
+    ///
+    /// # Errors
+    /// If the input has no channels.
+    pub fn batch_norm(
+        &mut self,
+        name: &str,
+        input: ValueId,
+        epsilon: f32,
+    ) -> Result<ValueId, GraphError> {
+        let channels = self.graph.values[input].shape.iter().last().unwrap_or(0);
+        let mut add = |what: &str, role, value| {
+            let values = vec![value; channels];
+            self.param(Param::new(format!("{name}.{what}"), role, Shape::vector(channels), values))
+        };
+        let weight = add("weight", ParamRole::Weight, 1.0);
+        let bias = add("bias", ParamRole::Bias, 0.0);
+        let stats =
+            (add("mean", ParamRole::Statistic, 0.0), add("variance", ParamRole::Statistic, 1.0));
+        let op = Op::BatchNorm(BatchNorm { epsilon });
+        let output = self.node(name, op, &[input], Some(weight), Some(bias))?;
+        if let Some(node) = self.graph.nodes.last_mut() {
+            node.stats = Some(stats);
+        }
+        Ok(output)
     }
 
     /// Adds a fully connected layer of `features` outputs, with a bias.
@@ -123,6 +172,7 @@ impl GraphBuilder {
             output,
             weight,
             bias,
+            stats: None,
         });
         Ok(output)
     }
@@ -152,6 +202,15 @@ impl GraphBuilder {
     fn value(&mut self, name: &str, shape: Shape) -> ValueId {
         self.graph.values.push(Value { name: name.into(), shape, quant: None });
         self.graph.values.len() - 1
+    }
+
+    /// The weight of a convolution, He-uniform.
+    fn filters(&mut self, name: &str, input: ValueId, channels: usize, conv: Conv2d) -> ParamId {
+        let ci = self.graph.values[input].shape.iter().nth(3).unwrap_or(0)
+            / (conv.groups as usize).max(1);
+        let [kh, kw] = conv.window.kernel.map(|taps| taps as usize);
+        let shape = Shape::nhwc(channels, kh, kw, ci);
+        self.he_uniform(&format!("{name}.weight"), shape, kh * kw * ci)
     }
 
     /// Uniform in `±sqrt(6 / fan_in)`. Source: He et al. 2015, "Delving Deep into Rectifiers", §2.2.

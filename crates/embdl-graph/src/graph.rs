@@ -6,7 +6,7 @@ use embdl_core::quant::Quant;
 use embdl_core::tensor::Shape;
 use serde::{Deserialize, Serialize};
 
-use crate::param::Param;
+use crate::param::{Param, ParamRole};
 
 /// Index into [`Graph::values`].
 pub type ValueId = usize;
@@ -57,17 +57,20 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// Value written.
     pub output: ValueId,
-    /// Weight of convolutions and dense layers.
+    /// Weight of convolutions and dense layers; of batch normalization, the factor of each channel.
     pub weight: Option<ParamId>,
-    /// Bias of convolutions and dense layers.
+    /// Bias of convolutions, dense layers and batch normalization.
     pub bias: Option<ParamId>,
+    /// Running mean and variance of batch normalization, one of each for a channel.
+    pub stats: Option<(ParamId, ParamId)>,
 }
 
 impl Graph {
-    /// Number of weights and biases.
+    /// Number of weights and biases; statistics are neither.
     #[must_use]
     pub fn param_count(&self) -> usize {
-        self.params.iter().map(|param| param.shape.len()).sum()
+        let trained = self.params.iter().filter(|param| param.role != ParamRole::Statistic);
+        trained.map(|param| param.shape.len()).sum()
     }
 
     /// Bytes of all weights and biases as fp32: what compression ratios refer to.

@@ -12,6 +12,8 @@ pub enum ParamRole {
     Weight,
     /// Added.
     Bias,
+    /// Running mean or variance: observed, not trained by gradients.
+    Statistic,
 }
 
 /// A weight or bias tensor with its constraints.
@@ -23,7 +25,7 @@ pub enum ParamRole {
 pub struct Param {
     /// Unique name.
     pub name: String,
-    /// Weight or bias.
+    /// What it is to its layer.
     pub role: ParamRole,
     /// `[co, kh, kw, ci / groups]`, `[out, in]`, or `[co]`.
     pub shape: Shape,

@@ -1,11 +1,11 @@
 //! What makes a graph valid.
 
 use embdl_core::metadata::MetadataError;
-use embdl_core::op::OpError;
+use embdl_core::op::{Op, OpError};
 use embdl_core::tensor::Shape;
 
-use crate::graph::Graph;
-use crate::param::{Form, Param};
+use crate::graph::{Graph, Node};
+use crate::param::{Form, Param, ParamRole};
 
 /// Why a graph is not valid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -71,6 +71,14 @@ pub enum GraphError {
         #[from]
         source: MetadataError,
     },
+    /// Batch normalization lacks what it computes with.
+    #[error("batch normalization {node:?}: {reason}")]
+    Norm {
+        /// Node.
+        node: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// There is no input or no output.
     #[error("the graph has no {what}")]
     Missing {
@@ -133,6 +141,7 @@ impl Graph {
                     reason: "a bias has one element for each output channel",
                 });
             }
+            check_stats(self, node)?;
             let output = value_of(&node.name, node.output)?;
             if written[node.output] {
                 return Err(GraphError::WrittenTwice {
@@ -161,6 +170,39 @@ impl Graph {
         let [input, output] = [self.inputs[0], self.outputs[0]].map(|id| self.values[id].shape);
         Ok(self.metadata.check(input, output)?)
     }
+}
+
+/// Batch normalization has a bias and statistics of its channels; no other operator has statistics.
+fn check_stats(graph: &Graph, node: &Node) -> Result<(), GraphError> {
+    let Op::BatchNorm(norm) = &node.op else {
+        let stray = node.stats.map(|(mean, _)| GraphError::Param {
+            param: graph.params.get(mean).map_or_else(String::new, |param| param.name.clone()),
+            reason: "only batch normalization has statistics",
+        });
+        return stray.map_or(Ok(()), Err);
+    };
+    let refuse = |reason| GraphError::Norm { node: node.name.clone(), reason };
+    if !(norm.epsilon.is_finite() && norm.epsilon > 0.0) {
+        return Err(refuse("its epsilon is not positive"));
+    }
+    let (Some(weight), Some(_), Some((mean, variance))) = (node.weight, node.bias, node.stats)
+    else {
+        return Err(refuse("it lacks its factor, its bias or its statistics"));
+    };
+    for id in [mean, variance] {
+        let param = graph.params.get(id).ok_or_else(|| GraphError::BadIndex {
+            owner: node.name.clone(),
+            what: "parameter",
+            index: id,
+        })?;
+        if param.shape != graph.params[weight].shape {
+            return Err(refuse("a statistic does not have one element for each channel"));
+        }
+        if param.role != ParamRole::Statistic || param.form != Form::Free || param.mask.is_some() {
+            return Err(refuse("a statistic is not held as one"));
+        }
+    }
+    Ok(())
 }
 
 fn check_param(param: &Param) -> Result<(), GraphError> {

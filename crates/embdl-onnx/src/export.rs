@@ -174,6 +174,9 @@ impl<'a> Exporter<'a> {
             }
             Op::Flatten => self.flatten(node),
             Op::Reshape(_) => self.reshape(node, shape),
+            Op::BatchNorm(_) => {
+                return Err(unsupported("it is for training; fold it into the layer before it first"));
+            }
             Op::Quantize | Op::Dequantize => {
                 return Err(unsupported(
                     "levels are rounded otherwise in ONNX; export before them",

@@ -126,6 +126,10 @@ impl Layer<'_> {
                 let y = norm::lrn(lrn, values(x), channels);
                 record([x], y, || SavedLrn { lrn: *lrn, channels, x: x.primitive().clone() })
             }
+            Op::BatchNorm(_) => {
+                let (node, op) = (self.node.name.clone(), self.node.op.name());
+                return Err(TrainError::Unsupported { node, op, reason: "it has no gradient yet" });
+            }
             Op::Softmax => {
                 let y = norm::softmax(values(x), channels);
                 let saved = SavedSoftmax { channels, y: y.clone() };

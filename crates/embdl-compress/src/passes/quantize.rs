@@ -53,7 +53,7 @@ impl Pass for QuantizeActivations<'_> {
                 Op::Conv2d(_) | Op::Dense(_) | Op::Add(_) | Op::Concat(_) | Op::Quantize => {
                     Some(observed(node.output)?)
                 }
-                Op::Lrn(_) | Op::Softmax | Op::Dequantize => None,
+                Op::Lrn(_) | Op::BatchNorm(_) | Op::Softmax | Op::Dequantize => None,
             };
         }
         report(self.name(), graph, |graph| {

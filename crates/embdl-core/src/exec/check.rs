@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::model::{Model, Node, ValueId};
+use crate::op::Op;
 use crate::runtime::RuntimeError;
 use crate::tensor::{DType, Shape, ValueType};
 
@@ -87,6 +88,11 @@ fn check_node(model: &Model<'_>, node: &Node) -> Result<(), RuntimeError> {
             Some(tensor) => Ok(Some(tensor.shape)),
         },
     };
+    if matches!(node.op, Op::BatchNorm(_)) {
+        let reason = "it is for training; fold it into a layer first";
+        let (node, op) = (node.name.clone(), node.op.name());
+        return Err(RuntimeError::Unsupported { node, op, reason });
+    }
     let (weight, bias) = (tensor(node.weight)?, tensor(node.bias)?);
     let shapes: Vec<Shape> =
         node.inputs.iter().map(|&input| model.values[input].kind.shape).collect();

@@ -181,6 +181,7 @@ impl<'m> Lowering<'m, '_> {
                 self.need_floats()?;
                 Ok(Work::Lrn(*lrn, from.shape.dim(3)))
             }
+            Op::BatchNorm(_) => Err(self.unsupported("it is for training")),
             Op::Softmax => {
                 self.need_floats()?;
                 Ok(Work::Softmax(from.shape.dim(from.shape.rank() - 1)))

@@ -29,6 +29,9 @@ pub(super) struct Site<'a> {
 impl Site<'_> {
     /// Shape, element type and quantization of the result.
     pub(super) fn result(&self) -> Result<ValueType, FormatError> {
+        if matches!(self.op, Op::BatchNorm(_)) {
+            return Err(self.types("it is for training; fold it into a layer first"));
+        }
         let shape = self.shape()?;
         let first = self.inputs[0];
         if self.inputs.iter().any(|input| input.dtype != first.dtype) {
@@ -115,7 +118,9 @@ impl Site<'_> {
                 self.no_quant()?;
                 Ok(ValueType::f32(shape))
             }
-            Op::Lrn(_) | Op::Softmax | Op::Quantize => Err(self.element_type(DType::U8)),
+            Op::Lrn(_) | Op::BatchNorm(_) | Op::Softmax | Op::Quantize => {
+                Err(self.element_type(DType::U8))
+            }
         }
     }
 

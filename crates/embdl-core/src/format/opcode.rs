@@ -147,6 +147,7 @@ impl Head {
             Op::Add(_) => ADD,
             Op::Concat(_) => CONCAT,
             Op::Lrn(_) => LRN,
+            Op::BatchNorm(_) => unreachable!("the check of the node refuses it"),
             Op::Softmax => SOFTMAX,
             Op::Flatten => FLATTEN,
             Op::Reshape(_) => RESHAPE,

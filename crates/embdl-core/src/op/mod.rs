@@ -11,7 +11,7 @@ pub use conv2d::{Conv2d, Window};
 pub use dense::Dense;
 pub use elementwise::Activation;
 pub use layout::{Concat, Reshape};
-pub use norm::Lrn;
+pub use norm::{BatchNorm, Lrn};
 pub use pool::{Pool, PoolKind};
 
 use crate::tensor::{DType, Shape};
@@ -36,6 +36,8 @@ pub enum Op {
     Concat(Concat),
     /// Local response normalization across channels.
     Lrn(Lrn),
+    /// Batch normalization, in graphs that are trained only: models and files refuse it, it is folded before.
+    BatchNorm(BatchNorm),
     /// Softmax over the last axis. ONNX Softmax.
     Softmax,
     /// `[n, ...]` to `[n, product]`, in NHWC order. ONNX Flatten with axis 1.
@@ -132,6 +134,7 @@ impl Op {
             Self::Add(_) => "add",
             Self::Concat(_) => "concat",
             Self::Lrn(_) => "lrn",
+            Self::BatchNorm(_) => "batch-norm",
             Self::Softmax => "softmax",
             Self::Flatten => "flatten",
             Self::Reshape(_) => "reshape",
@@ -143,7 +146,7 @@ impl Op {
     /// Whether the operator takes a weight.
     #[must_use]
     pub const fn takes_weight(&self) -> bool {
-        matches!(self, Self::Conv2d(_) | Self::Dense(_))
+        matches!(self, Self::Conv2d(_) | Self::Dense(_) | Self::BatchNorm(_))
     }
 
     /// The shape of the result.
@@ -175,6 +178,7 @@ impl Op {
             (Self::Add(_), _) => elementwise::infer_add(input, inputs[1])?,
             (Self::Concat(concat), _) => concat.infer(inputs)?,
             (Self::Lrn(lrn), _) => lrn.infer(input)?,
+            (Self::BatchNorm(norm), Some(weight)) => norm.infer(input, weight)?,
             (Self::Flatten, _) => layout::infer_flatten(input)?,
             (Self::Reshape(reshape), _) => reshape.infer(input)?,
             _ => input,

@@ -97,7 +97,7 @@ impl<'a> Importer<'a> {
             self.param_uses[id] += 1;
         }
         let inputs = inputs.to_vec();
-        self.graph.nodes.push(Node { name, op, inputs, output, weight, bias });
+        self.graph.nodes.push(Node { name, op, inputs, output, weight, bias, stats: None });
         Ok(output)
     }
 
