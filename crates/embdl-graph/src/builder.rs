@@ -14,13 +14,20 @@ use crate::validate::GraphError;
 #[derive(Debug)]
 pub struct GraphBuilder {
     graph: Graph,
-    rng: ChaCha8Rng,
+    /// Without it, weights are zero.
+    rng: Option<ChaCha8Rng>,
 }
 
 impl GraphBuilder {
     /// An empty network whose initial weights follow from `seed`.
     #[must_use]
     pub fn new(name: &str, seed: u64) -> Self {
+        Self { rng: Some(ChaCha8Rng::seed_from_u64(seed)), ..Self::zeroed(name) }
+    }
+
+    /// An empty network whose weights are all zero until something fills them.
+    #[must_use]
+    pub fn zeroed(name: &str) -> Self {
         let graph = Graph {
             name: name.into(),
             values: Vec::new(),
@@ -30,7 +37,7 @@ impl GraphBuilder {
             outputs: Vec::new(),
             metadata: Metadata::default(),
         };
-        Self { graph, rng: ChaCha8Rng::seed_from_u64(seed) }
+        Self { graph, rng: None }
     }
 
     /// Adds an input.
@@ -217,8 +224,10 @@ impl GraphBuilder {
     fn he_uniform(&mut self, name: &str, shape: Shape, fan_in: usize) -> ParamId {
         #[expect(clippy::cast_precision_loss, reason = "a fan-in")]
         let bound = (6.0 / fan_in.max(1) as f32).sqrt();
-        let values =
-            (0..shape.len()).map(|_| unit(&mut self.rng).mul_add(2.0 * bound, -bound)).collect();
+        let values = match &mut self.rng {
+            None => vec![0.0; shape.len()],
+            Some(rng) => (0..shape.len()).map(|_| unit(rng).mul_add(2.0 * bound, -bound)).collect(),
+        };
         self.param(Param::new(name, ParamRole::Weight, shape, values))
     }
 

@@ -1,20 +1,20 @@
 //! Networks known by name, each built as its paper says.
 
+mod alexnet;
 mod lenet;
+mod mobilenet;
+mod name;
+mod options;
+mod squeezenet;
+mod vgg;
 
+pub use alexnet::{alexnet, alexnet_caffe};
 pub use lenet::{lenet5, lenet300};
+pub use mobilenet::{mobilenet_v1, mobilenet_v2};
+pub use name::{NAMES, by_name, zeroed};
+pub use options::{Images, Options, make_divisible};
+pub use squeezenet::{squeezenet_1_0, squeezenet_1_1};
+pub use vgg::{vgg16, vgg16_bn};
 
-use crate::graph::Graph;
-
-/// Names that [`by_name`] knows.
-pub const NAMES: [&str; 2] = ["lenet-300-100", "lenet-5"];
-
-/// The network called `name` with initial weights from `seed`.
-#[must_use]
-pub fn by_name(name: &str, seed: u64) -> Option<Graph> {
-    match name {
-        "lenet-300-100" => Some(lenet300(seed)),
-        "lenet-5" => Some(lenet5(seed)),
-        _ => None,
-    }
-}
+#[cfg(test)]
+mod tests;
