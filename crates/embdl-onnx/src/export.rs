@@ -175,7 +175,9 @@ impl<'a> Exporter<'a> {
             Op::Flatten => self.flatten(node),
             Op::Reshape(_) => self.reshape(node, shape),
             Op::BatchNorm(_) => {
-                return Err(unsupported("it is for training; fold it into the layer before it first"));
+                return Err(unsupported(
+                    "it is for training; fold it into the layer before it first",
+                ));
             }
             Op::Quantize | Op::Dequantize => {
                 return Err(unsupported(

@@ -53,7 +53,7 @@ fn onnx_runtime_agrees() {
         return;
     }
     let mut graphs: Vec<Graph> =
-        zoo::NAMES.iter().filter_map(|name| zoo::by_name(name, 4)).collect();
+        ["lenet-300-100", "lenet-5"].iter().filter_map(|name| zoo::by_name(name, 4)).collect();
     for seed in 0..40_u64 {
         let genes: Vec<u8> =
             noise(seed + 1, 30).iter().flat_map(|x| x.to_bits().to_le_bytes()).collect();

@@ -89,8 +89,7 @@ pub fn mobilenet_v2(options: &Options) -> Result<Graph, GraphError> {
             width = residual.to;
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a number of channels")]
-    let last = make_divisible(1280_usize as f64 * options.width.max(1.0), 8);
+    let last = make_divisible(1280.0 * options.width.max(1.0), 8);
     x = b.conv2d_norm("conv2", x, last, conv(1, 1, 1, Activation::Relu6))?;
     let logits = classifier(&mut b, x, options)?;
     b.finish(&[logits])

@@ -47,7 +47,11 @@ fn published_computation() {
         ("mobilenet-v1@128", 186.0),
         ("mobilenet-v2", 300.0),
         ("mobilenet-v2-1.4", 582.0),
-        ("mobilenet-v2-0.35@96", 11.0),
+        ("mobilenet-v2-0.75", 209.0),
+        ("mobilenet-v2-0.5", 97.0),
+        ("mobilenet-v2-0.35", 59.0),
+        ("mobilenet-v2@160", 154.0),
+        ("mobilenet-v2@96", 56.0),
         ("squeezenet-1.0", 819.0),
         ("squeezenet-1.1", 349.0),
     ];
@@ -66,7 +70,16 @@ fn small_forms_have_the_sizes_of_the_literature() {
     assert_eq!(parameters("vgg-16-cifar100"), 14_982_474 + 90 * 513);
     assert_eq!(parameters("mobilenet-v2-cifar10"), 2_236_682);
     assert_eq!(parameters("mobilenet-v1-cifar10"), 3_217_226);
-    insta::assert_snapshot!(table(), @"");
+    insta::assert_snapshot!(table(), @r"
+    alexnet-cifar10: 23272266 parameters, 62742528 MACs
+    alexnet-caffe-cifar10: 23125898 parameters, 60604416 MACs
+    vgg-16-cifar10: 14982474 parameters, 313463808 MACs
+    vgg-16-bn-cifar10: 14990922 parameters, 313463808 MACs
+    mobilenet-v1-cifar10: 3217226 parameters, 46354432 MACs
+    mobilenet-v2-cifar10: 2236682 parameters, 87976448 MACs
+    squeezenet-1.0-cifar10: 729034 parameters, 52543488 MACs
+    squeezenet-1.1-cifar10: 727626 parameters, 23511040 MACs
+    ");
 }
 
 fn table() -> String {
@@ -98,7 +111,7 @@ fn make_divisible_keeps_nine_tenths() {
     assert_eq!([11.2, 4.0, 84.0, 33.6].map(|value| make_divisible(value, 8)), [16, 8, 88, 32]);
     assert!((1..2000).all(|value| {
         let found = make_divisible(f64::from(value), 8);
-        found % 8 == 0 && found as f64 >= 0.9 * f64::from(value)
+        found.is_multiple_of(8) && found as f64 >= 0.9 * f64::from(value)
     }));
 }
 
@@ -172,5 +185,18 @@ fn a_mobilenet_reads_well() {
     fuse_activations(&mut graph).unwrap();
     let text = graph.to_string();
     let head: Vec<&str> = text.lines().take(12).collect();
-    insta::assert_snapshot!(head.join("\n"), @"");
+    insta::assert_snapshot!(head.join("\n"), @r"
+    mobilenet-v2-0.35-cifar10 (401898 parameters, 15611136 MACs)
+      input image [1x32x32x3]
+      conv1 = conv2d(image) [1x32x32x16] then Relu6, weight [16x3x3x3]
+      block1.depthwise = conv2d(conv1) [1x32x32x16] then Relu6, weight [16x3x3x1]
+      block1.project = conv2d(block1.depthwise) [1x32x32x8], weight [8x1x1x16]
+      block2.expand = conv2d(block1.project) [1x32x32x48] then Relu6, weight [48x1x1x8]
+      block2.depthwise = conv2d(block2.expand) [1x32x32x48] then Relu6, weight [48x3x3x1]
+      block2.project = conv2d(block2.depthwise) [1x32x32x8], weight [8x1x1x48]
+      block2.add = add(block1.project, block2.project) [1x32x32x8]
+      block3.expand = conv2d(block2.add) [1x32x32x48] then Relu6, weight [48x1x1x8]
+      block3.depthwise = conv2d(block3.expand) [1x32x32x48] then Relu6, weight [48x3x3x1]
+      block3.project = conv2d(block3.depthwise) [1x32x32x8], weight [8x1x1x48]
+    ");
 }
