@@ -7,54 +7,79 @@ use embdl_core::runtime::RuntimeError;
 /// Name of the environment variable that asks for a level where no argument does.
 pub const ISA_VARIABLE: &str = "EMBDL_ISA";
 
-/// Proof that the CPU has SSE4.1 (every Intel Atom since Silvermont; the Apollo Lake boards).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sse41(());
+/// Declares the levels, best first: token, name, and the features that the CPU must have.
+macro_rules! levels {
+    ($($(#[$doc:meta])* $token:ident $name:literal: $($feature:tt)&+;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub struct $token(());
 
-/// Proof that the CPU has AVX2 and FMA (Gracemont Atoms, and every larger x86 of the last ten years).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx2(());
+            impl $token {
+                /// The token, if the CPU has the level.
+                #[must_use]
+                pub fn detect() -> Option<Self> {
+                    ($(is_x86_feature_detected!($feature))&&+).then_some(Self(()))
+                }
+            }
+        )+
 
-/// The level that kernels run at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// 256-bit vectors, fused multiply-add.
-    Avx2(Avx2),
-    /// 128-bit vectors.
-    Sse41(Sse41),
+        /// The level that kernels run at.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Level {
+            $($(#[$doc])* $token($token),)+
+        }
+
+        impl Level {
+            /// Levels of this CPU, best first.
+            #[must_use]
+            pub fn available() -> Vec<Self> {
+                [$($token::detect().map(Self::$token)),+].into_iter().flatten().collect()
+            }
+
+            /// Name of the level, such as "avx2".
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$token(_) => $name,)+
+                }
+            }
+        }
+    };
 }
 
-impl Sse41 {
-    /// The token, if the CPU has the level.
-    #[must_use]
-    pub fn detect() -> Option<Self> {
-        is_x86_feature_detected!("sse4.1").then_some(Self(()))
-    }
+levels! {
+    /// 512-bit vectors with byte dot products: server CPUs since Cascade Lake and Zen 4.
+    Avx512Vnni "avx512vnni": "avx512f" & "avx512bw" & "avx512dq" & "avx512vl" & "avx512vnni" & "avx2" & "fma";
+    /// 512-bit vectors: server CPUs since Skylake.
+    Avx512 "avx512": "avx512f" & "avx512bw" & "avx512dq" & "avx512vl" & "avx2" & "fma";
+    /// 256-bit vectors with byte dot products: Gracemont (Atom x7000E, N100), Alder Lake and later.
+    AvxVnni "avxvnni": "avxvnni" & "avx2" & "fma";
+    /// 256-bit vectors and fused multiply-add: every larger x86 of the last ten years.
+    Avx2 "avx2": "avx2" & "fma";
+    /// 128-bit vectors: every Intel Atom since Silvermont; the Apollo Lake boards.
+    Sse41 "sse41": "sse4.1" & "ssse3";
 }
 
-impl Avx2 {
-    /// The token, if the CPU has the level.
-    #[must_use]
-    pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
-    }
+/// A better level stands in for a lesser one.
+macro_rules! includes {
+    ($($better:ident -> $($lesser:ident),+;)+) => {
+        $($(impl From<$better> for $lesser {
+            fn from(_: $better) -> Self {
+                Self(())
+            }
+        })+)+
+    };
 }
 
-impl From<Avx2> for Sse41 {
-    /// A CPU with AVX2 has SSE4.1.
-    fn from(_: Avx2) -> Self {
-        Self(())
-    }
+includes! {
+    Avx512Vnni -> Avx2, Sse41;
+    Avx512 -> Avx2, Sse41;
+    AvxVnni -> Avx2, Sse41;
+    Avx2 -> Sse41;
 }
 
 impl Level {
-    /// Levels of this CPU, best first.
-    #[must_use]
-    pub fn available() -> Vec<Self> {
-        let avx2 = Avx2::detect().map(Self::Avx2);
-        avx2.into_iter().chain(Sse41::detect().map(Self::Sse41)).collect()
-    }
-
     /// The level called `asked`; without it the one that the environment asks for, else the best.
     ///
     /// # Errors
@@ -74,15 +99,6 @@ impl Level {
             let available = levels.iter().map(|level| level.name()).collect();
             RuntimeError::IsaUnavailable { asked: asked.to_owned(), available }
         })
-    }
-
-    /// Name of the level: "avx2" or "sse41".
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Avx2(_) => "avx2",
-            Self::Sse41(_) => "sse41",
-        }
     }
 }
 

@@ -1,162 +1,201 @@
-//! The two levels as implementations of `Kernels`.
+//! The levels as implementations of `Kernels`: each kernel is written once, over `Simd`, and compiled for each level here.
 
 use embdl_core::kernels::{
     CodebookQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, RowsF32,
     RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
-use crate::detect::{Avx2, Sse41};
+use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
+use crate::simd::Simd;
 
 mod codebook;
 mod depthwise;
-mod gemm;
+pub(crate) mod gemm;
 mod output;
 mod pool;
 mod segment;
 mod sparse;
 
-/// Vector code of the level "sse41".
+/// Vector code of a level.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sse41Kernels(pub(crate) Sse41);
+pub(crate) struct LevelKernels<S>(pub(crate) S);
 
-/// Vector code of the level "avx2".
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Avx2Kernels(pub(crate) Avx2);
+/// Compiles the kernels for a level: names of the functions, which profilers and profiles show, in the order of
+/// [`KernelKind`]; below which density one row is faster as sparse rows (float, integer: docs, "Sparse or dense"); the
+/// f32 GEMM with its tile; and the level (`=>`) that takes what has too few channels.
+macro_rules! level {
+    (
+        $level:ident $isa:literal, features $features:literal,
+        sparse below $sparse_f32:literal and $sparse_q8:literal,
+        gemm_f32 by $gemm_f32:path, $tile_f32:expr,
+        $(=> $lesser:ident,)?
+        $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
+        $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
+        $max_f32_name:ident $max_u8_name:ident
+    ) => {
+        const _: () = {
+            level!(@compile $features, $level, $gemm_f32_name(job: &GemmF32<'_>, out: &mut [f32]), $gemm_f32);
+            level!(@compile $features, $level, $gemm_q8_name(job: &GemmQ8<'_>, out: OutQ8<'_>), gemm::q8::gemm);
+            level!(@compile $features, $level, $sparse_f32_name(job: &RowsF32<'_, SparseF32>, out: &mut [f32]), sparse::gemm_f32);
+            level!(@compile $features, $level, $sparse_q8_name(job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>), sparse::gemm_q8);
+            level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
+            level!(@compile $features, $level, $depthwise_f32_name(job: &DepthwiseF32<'_>, out: &mut [f32]), depthwise::depthwise_f32);
+            level!(@compile $features, $level, $depthwise_q8_name(job: &DepthwiseQ8<'_>, out: OutQ8<'_>), depthwise::depthwise_q8);
+            level!(@compile $features, $level, $max_f32_name(geometry: &WindowGeometry, input: &[f32], out: &mut [f32]), pool::max_f32);
+            level!(@compile $features, $level, $max_u8_name(geometry: &WindowGeometry, input: &[u8], out: &mut [u8]), pool::max_u8);
 
-impl Kernels for Sse41Kernels {
-    fn isa(&self) -> &'static str {
-        "sse41"
-    }
+            impl Kernels for LevelKernels<$level> {
+                fn isa(&self) -> &'static str {
+                    $isa
+                }
 
-    fn tile_f32(&self) -> Tile {
-        gemm::sse41::TILE_F32
-    }
+                fn tile_f32(&self) -> Tile {
+                    $tile_f32
+                }
 
-    fn tile_q8(&self) -> Tile {
-        gemm::sse41::TILE_Q8
-    }
+                fn tile_q8(&self) -> Tile {
+                    gemm::q8::tile::<$level>()
+                }
 
-    fn kernel_name(&self, kind: KernelKind) -> &'static str {
-        match kind {
-            KernelKind::GemmF32 => "gemm_f32_f32_4x4c2__sse41",
-            KernelKind::GemmQ8 => "gemm_qu8_qc8w_4x8c4__sse41",
-            KernelKind::SparseF32 => "gemm_f32_bsrw_8x1__sse41",
-            KernelKind::SparseQ8 => "gemm_qu8_bsrw_8x1__sse41",
-            KernelKind::CodebookQ8 => "gemm_qu8_cb4w_1x4c32__sse41",
-            KernelKind::DepthwiseF32 => "depthwise_f32_f32_4x8__sse41",
-            KernelKind::DepthwiseQ8 => "depthwise_qu8_qc8w_4x8__sse41",
-            KernelKind::MaxPoolF32 => "maxpool_f32_f32_1x4__sse41",
-            KernelKind::MaxPoolU8 => "maxpool_qu8_qu8_1x16__sse41",
+                fn kernel_name(&self, kind: KernelKind) -> &'static str {
+                    match kind {
+                        KernelKind::GemmF32 => stringify!($gemm_f32_name),
+                        KernelKind::GemmQ8 => stringify!($gemm_q8_name),
+                        KernelKind::SparseF32 => stringify!($sparse_f32_name),
+                        KernelKind::SparseQ8 => stringify!($sparse_q8_name),
+                        KernelKind::CodebookQ8 => stringify!($codebook_name),
+                        KernelKind::DepthwiseF32 => stringify!($depthwise_f32_name),
+                        KernelKind::DepthwiseQ8 => stringify!($depthwise_q8_name),
+                        KernelKind::MaxPoolF32 => stringify!($max_f32_name),
+                        KernelKind::MaxPoolU8 => stringify!($max_u8_name),
+                    }
+                }
+
+                fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
+                    density < if quantized { $sparse_q8 } else { $sparse_f32 }
+                }
+
+                fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
+                    // SAFETY: the token proves that the CPU has the features, here and below.
+                    unsafe { $gemm_f32_name(self.0, job, out) }
+                }
+
+                fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $gemm_q8_name(self.0, job, out) }
+                }
+
+                fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]) {
+                    // SAFETY: the token.
+                    unsafe { $sparse_f32_name(self.0, job, out) }
+                }
+
+                fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $sparse_q8_name(self.0, job, out) }
+                }
+
+                fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $codebook_name(self.0, job, out) }
+                }
+
+                fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]) {
+                    if !depthwise::takes(&job.geometry, <$level as Simd>::LANES) {
+                        $(return LevelKernels($lesser::from(self.0)).depthwise_f32(job, out);)?
+                        #[allow(unreachable_code, reason = "where there is a lesser level")]
+                        return embdl_core::kernels::depthwise::depthwise_f32(job, out);
+                    }
+                    // SAFETY: the token.
+                    unsafe { $depthwise_f32_name(self.0, job, out) }
+                }
+
+                fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
+                    if !depthwise::takes(&job.geometry, <$level as Simd>::LANES) {
+                        $(return LevelKernels($lesser::from(self.0)).depthwise_q8(job, out);)?
+                        #[allow(unreachable_code, reason = "where there is a lesser level")]
+                        return embdl_core::kernels::depthwise::depthwise_q8(job, out);
+                    }
+                    // SAFETY: the token.
+                    unsafe { $depthwise_q8_name(self.0, job, out) }
+                }
+
+                fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
+                    if !pool::takes(geometry, <$level as Simd>::LANES) {
+                        $(return LevelKernels($lesser::from(self.0)).max_pool_f32(geometry, input, out);)?
+                        #[allow(unreachable_code, reason = "where there is a lesser level")]
+                        return embdl_core::kernels::pool::max_pool_f32(geometry, input, out);
+                    }
+                    // SAFETY: the token.
+                    unsafe { $max_f32_name(self.0, geometry, input, out) }
+                }
+
+                fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
+                    if !pool::takes(geometry, 4 * <$level as Simd>::LANES) {
+                        $(return LevelKernels($lesser::from(self.0)).max_pool_u8(geometry, input, out);)?
+                        #[allow(unreachable_code, reason = "where there is a lesser level")]
+                        return embdl_core::kernels::pool::max_pool_u8(geometry, input, out);
+                    }
+                    // SAFETY: the token.
+                    unsafe { $max_u8_name(self.0, geometry, input, out) }
+                }
+            }
+        };
+    };
+    (@compile $features:literal, $level:ident, $name:ident($($arg:ident: $type:ty),+), $kernel:path) => {
+        #[expect(non_snake_case, reason = "the grammar of kernel names")]
+        #[target_feature(enable = $features)]
+        fn $name(level: $level, $($arg: $type),+) {
+            $kernel(level, $($arg),+);
         }
-    }
-
-    /// Break-even of one row against the dense kernel, both in the second-level cache: docs, "Sparse or dense".
-    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-        density < if quantized { 0.04 } else { 0.15 }
-    }
-
-    fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
-        gemm::sse41::gemm_f32(self.0, job, out);
-    }
-
-    fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
-        gemm::sse41::gemm_q8(self.0, job, out);
-    }
-
-    fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]) {
-        sparse::sse41::sparse_f32(self.0, job, out);
-    }
-
-    fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
-        sparse::sse41::sparse_q8(self.0, job, out);
-    }
-
-    fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
-        codebook::sse41::codebook_q8(self.0, job, out);
-    }
-
-    fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]) {
-        depthwise::sse41::depthwise_f32(self.0, job, out);
-    }
-
-    fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
-        depthwise::sse41::depthwise_q8(self.0, job, out);
-    }
-
-    fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
-        pool::sse41::max_pool_f32(self.0, geometry, input, out);
-    }
-
-    fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
-        pool::sse41::max_pool_u8(self.0, geometry, input, out);
-    }
+    };
 }
 
-impl Kernels for Avx2Kernels {
-    fn isa(&self) -> &'static str {
-        "avx2"
-    }
+level! {
+    Sse41 "sse41", features "sse4.1,ssse3",
+    sparse below 0.15 and 0.04,
+    gemm_f32 by gemm::pairs::gemm, gemm::pairs::TILE,
+    gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
+    gemm_qu8_bsrw_8x1__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
+    depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41
+}
 
-    fn tile_f32(&self) -> Tile {
-        gemm::avx2::TILE_F32
-    }
+level! {
+    Avx2 "avx2", features "avx2,fma",
+    sparse below 0.1 and 0.015,
+    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx2>(),
+    => Sse41,
+    gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
+    gemm_qu8_bsrw_16x1__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
+    depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2
+}
 
-    fn tile_q8(&self) -> Tile {
-        gemm::avx2::TILE_Q8
-    }
+level! {
+    AvxVnni "avxvnni", features "avxvnni,avx2,fma",
+    sparse below 0.1 and 0.015,
+    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<AvxVnni>(),
+    => Sse41,
+    gemm_f32_f32_6x16__avxvnni gemm_qu8_qc8w_6x16c4__avxvnni gemm_f32_bsrw_16x1__avxvnni
+    gemm_qu8_bsrw_16x1__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni depthwise_f32_f32_4x16__avxvnni
+    depthwise_qu8_qc8w_4x16__avxvnni maxpool_f32_f32_1x8__avxvnni maxpool_qu8_qu8_1x32__avxvnni
+}
 
-    fn kernel_name(&self, kind: KernelKind) -> &'static str {
-        match kind {
-            KernelKind::GemmF32 => "gemm_f32_f32_6x16__avx2",
-            KernelKind::GemmQ8 => "gemm_qu8_qc8w_4x16c4__avx2",
-            KernelKind::SparseF32 => "gemm_f32_bsrw_8x1__avx2",
-            KernelKind::SparseQ8 => "gemm_qu8_bsrw_8x1__avx2",
-            KernelKind::CodebookQ8 => "gemm_qu8_cb4w_1x4c64__avx2",
-            KernelKind::DepthwiseF32 => "depthwise_f32_f32_4x16__avx2",
-            KernelKind::DepthwiseQ8 => "depthwise_qu8_qc8w_4x16__avx2",
-            KernelKind::MaxPoolF32 => "maxpool_f32_f32_1x8__avx2",
-            KernelKind::MaxPoolU8 => "maxpool_qu8_qu8_1x32__avx2",
-        }
-    }
+level! {
+    Avx512 "avx512", features "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    sparse below 0.1 and 0.015,
+    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx512>(),
+    => Avx2,
+    gemm_f32_f32_12x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
+    gemm_qu8_bsrw_32x1__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
+    depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512
+}
 
-    /// Break-even of one row against the dense kernel, both in the second-level cache: docs, "Sparse or dense".
-    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-        density < if quantized { 0.015 } else { 0.1 }
-    }
-
-    fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
-        gemm::avx2::gemm_f32(self.0, job, out);
-    }
-
-    fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
-        gemm::avx2::gemm_q8(self.0, job, out);
-    }
-
-    fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]) {
-        sparse::avx2::sparse_f32(self.0, job, out);
-    }
-
-    fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
-        sparse::avx2::sparse_q8(self.0, job, out);
-    }
-
-    fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
-        codebook::avx2::codebook_q8(self.0, job, out);
-    }
-
-    fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]) {
-        depthwise::avx2::depthwise_f32(self.0, job, out);
-    }
-
-    fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
-        depthwise::avx2::depthwise_q8(self.0, job, out);
-    }
-
-    fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
-        pool::avx2::max_pool_f32(self.0, geometry, input, out);
-    }
-
-    fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
-        pool::avx2::max_pool_u8(self.0, geometry, input, out);
-    }
+level! {
+    Avx512Vnni "avx512vnni", features "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    sparse below 0.1 and 0.015,
+    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx512Vnni>(),
+    => Avx2,
+    gemm_f32_f32_12x32__avx512vnni gemm_qu8_qc8w_12x32c4__avx512vnni gemm_f32_bsrw_32x1__avx512vnni
+    gemm_qu8_bsrw_32x1__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni depthwise_f32_f32_4x32__avx512vnni
+    depthwise_qu8_qc8w_4x32__avx512vnni maxpool_f32_f32_1x16__avx512vnni maxpool_qu8_qu8_1x64__avx512vnni
 }

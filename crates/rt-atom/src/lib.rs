@@ -1,8 +1,9 @@
-//! The x86 runtime: SSE4.1 to AVX2 kernels behind embdl-core's Kernels trait. Never depends on another runtime.
+//! The x86 runtime: SSE4.1 to AVX-512 kernels behind embdl-core's Kernels trait. Never depends on another runtime.
 #![cfg(target_arch = "x86_64")]
 
 pub mod detect;
 mod kernels;
+mod simd;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use embdl_core::kernels::Kernels;
 use embdl_core::runtime::{Capabilities, RuntimeError};
 
 use detect::Level;
+use kernels::LevelKernels;
 
 /// The runtime "atom": every level of this CPU may be asked for at load; the default is what [`kernels()`] takes.
 ///
@@ -29,7 +31,10 @@ pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
 /// If this CPU lacks the level, or has none of the levels.
 pub fn kernels(isa: Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError> {
     Ok(match Level::select(isa)? {
-        Level::Avx2(token) => Arc::new(kernels::Avx2Kernels(token)),
-        Level::Sse41(token) => Arc::new(kernels::Sse41Kernels(token)),
+        Level::Avx512Vnni(token) => Arc::new(LevelKernels(token)),
+        Level::Avx512(token) => Arc::new(LevelKernels(token)),
+        Level::AvxVnni(token) => Arc::new(LevelKernels(token)),
+        Level::Avx2(token) => Arc::new(LevelKernels(token)),
+        Level::Sse41(token) => Arc::new(LevelKernels(token)),
     })
 }

@@ -9,8 +9,9 @@
 
 use embdl_core::kernels::{GemmF32, GemmQ8, PackedF32, PackedQ8, Tile};
 
-pub(crate) mod avx2;
-pub(crate) mod sse41;
+pub(crate) mod f32;
+pub(crate) mod pairs;
+pub(crate) mod q8;
 
 /// Bytes of rows that one block holds: they stay in a second-level cache while panel after panel passes by.
 const BLOCK_BYTES: usize = 128 * 1024;
@@ -60,11 +61,11 @@ pub(super) enum Products {
 }
 
 /// [`Products::Widened`] as a generic argument.
-pub(super) const WIDENED: u8 = Products::Widened as u8;
+pub(crate) const WIDENED: u8 = Products::Widened as u8;
 /// [`Products::Pairs`] as a generic argument.
-pub(super) const PAIRS: u8 = Products::Pairs as u8;
+pub(crate) const PAIRS: u8 = Products::Pairs as u8;
 /// [`Products::Quads`] as a generic argument.
-pub(super) const QUADS: u8 = Products::Quads as u8;
+pub(crate) const QUADS: u8 = Products::Quads as u8;
 
 impl Products {
     /// The cheapest way for weights of at most `max_abs`.

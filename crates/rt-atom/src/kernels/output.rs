@@ -1,14 +1,15 @@
 //! Output stage of integer kernels: where accumulators go, and the requantization that matches `embdl_core::quant`.
 //!
-//! SSE and AVX2 have no arithmetic right shift of 64-bit lanes. A product of two i32 is at least -2^62, so adding 2^62
-//! makes it non-negative; a logical shift follows, and 2^(62 - shift) is taken off again, which is exact because shifts
-//! are at most 62. From shift 32 on, the shifted value has at most 32 bits and lands whole in a 32-bit lane. Smaller
-//! shifts mean a ratio of at least one half, which layers do not have in practice; they take the scalar rule.
+//! The vector code takes shifts of 32 and more, where a shifted product lands whole in a 32-bit lane. Smaller shifts mean
+//! a ratio of at least one half, which layers do not have in practice; they take the scalar rule.
 
+use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;
 
-pub(crate) mod avx2;
-pub(crate) mod sse41;
+use crate::simd::Simd;
+
+/// Most lanes of two vectors.
+const MAX_LANES: usize = 32;
 
 /// Where a block of accumulators goes.
 #[derive(Clone, Copy, Debug)]
@@ -23,15 +24,107 @@ pub(crate) struct Block {
     pub(crate) count: usize,
 }
 
-/// Multipliers of `N` channels from `channel`; zeros beyond the last.
+/// The constants of a layer's output stage for two vectors of channels.
+#[derive(Clone, Copy)]
+pub(crate) struct Stage<S: Simd> {
+    multipliers: [S::I32; 2],
+    rounding: S::Rounding,
+    bounds: [u8; 2],
+}
+
+impl<S: Simd> Stage<S> {
+    /// The stage for the channels from `channel`, if `out` wants levels and the vector code takes the shift.
+    #[inline(always)]
+    pub(crate) fn prepare(simd: S, out: &OutQ8<'_>, channel: usize) -> Option<Self> {
+        let OutQ8::U8(requant, _) = out else { return None };
+        if requant.shift < 32 {
+            return None;
+        }
+        let multipliers = multipliers(requant, channel);
+        let rounding = simd.rounding(requant.shift, requant.zero_point);
+        // SAFETY: MAX_LANES multipliers are two vectors at least.
+        let load =
+            [0, S::LANES].map(|at| unsafe { simd.load_bytes(multipliers.as_ptr().add(at).cast()) });
+        Some(Self { multipliers: load, rounding, bounds: [requant.min, requant.max] })
+    }
+}
+
+/// Stores the first `block.count` of `NV` vectors of accumulators of `M` rows, requantized where `out` wants levels.
+/// `stage` is what [`Stage::prepare`] gave for the block's channels.
+///
+/// # Panics
+/// If `out` does not hold the block.
+#[inline(always)]
+pub(crate) fn store<S: Simd, const M: usize, const NV: usize>(
+    simd: S,
+    stage: Option<&Stage<S>>,
+    out: &mut OutQ8<'_>,
+    block: Block,
+    sums: &[[S::I32; NV]; M],
+) {
+    const { assert!(NV == 1 || NV == 2, "a stage has two vectors") };
+    let count = block.count.min(NV * S::LANES);
+    match out {
+        OutQ8::I32(out) => {
+            for (r, sums) in sums.iter().enumerate() {
+                let out = &mut out[block.at + r * block.stride..][..count];
+                if count == NV * S::LANES {
+                    for (v, &sum) in sums.iter().enumerate() {
+                        // SAFETY: `out` has NV vectors of i32.
+                        unsafe { simd.store_bytes(out.as_mut_ptr().add(v * S::LANES).cast(), sum) };
+                    }
+                } else {
+                    copy_lanes(&lanes(simd, sums)[..count], out);
+                }
+            }
+        }
+        OutQ8::U8(requant, out) => {
+            let Some(stage) = stage else {
+                for (r, sums) in sums.iter().enumerate() {
+                    let out = &mut out[block.at + r * block.stride..][..count];
+                    requantize_by_rule(requant, block.channel, &lanes(simd, sums)[..count], out);
+                }
+                return;
+            };
+            for (r, sums) in sums.iter().enumerate() {
+                let out = &mut out[block.at + r * block.stride..][..count];
+                let mut words = [simd.splat_i32(0); 2];
+                for (v, word) in words.iter_mut().take(NV).enumerate() {
+                    *word = simd.requantize(sums[v], stage.multipliers[v], stage.rounding);
+                }
+                if count == 2 * S::LANES {
+                    // SAFETY: `out` has 2 * LANES bytes.
+                    unsafe { simd.store_levels(out.as_mut_ptr(), words, stage.bounds) };
+                } else {
+                    let mut levels = [0_u8; MAX_LANES];
+                    // SAFETY: MAX_LANES are 2 * LANES at least.
+                    unsafe { simd.store_levels(levels.as_mut_ptr(), words, stage.bounds) };
+                    copy_lanes(&levels[..count], out);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn lanes<S: Simd, const NV: usize>(simd: S, sums: &[S::I32; NV]) -> [i32; MAX_LANES] {
+    let mut lanes = [0; MAX_LANES];
+    for (v, &sum) in sums.iter().enumerate() {
+        // SAFETY: NV is at most 2, and MAX_LANES are two vectors at least.
+        unsafe { simd.store_bytes(lanes.as_mut_ptr().add(v * S::LANES).cast(), sum) };
+    }
+    lanes
+}
+
+/// Multipliers of the channels from `channel`; zeros beyond the last.
 #[inline]
-fn multipliers<const N: usize>(requant: &Requant, channel: usize) -> [i32; N] {
+fn multipliers(requant: &Requant, channel: usize) -> [i32; MAX_LANES] {
     if let [multiplier] = requant.multipliers[..] {
-        return [multiplier; N];
+        return [multiplier; MAX_LANES];
     }
     let rest = &requant.multipliers[channel..];
     rest.first_chunk().copied().unwrap_or_else(|| {
-        let mut multipliers = [0; N];
+        let mut multipliers = [0; MAX_LANES];
         for (slot, &multiplier) in multipliers.iter_mut().zip(rest) {
             *slot = multiplier;
         }
@@ -47,7 +140,7 @@ fn requantize_by_rule(requant: &Requant, channel: usize, sums: &[i32], out: &mut
     }
 }
 
-/// Copies up to 16 elements; 4, 8 and 16 without a loop.
+/// Copies up to 32 elements; 4, 8 and 16 without a loop.
 #[inline]
 fn copy_lanes<T: Copy>(lanes: &[T], out: &mut [T]) {
     fn whole<const N: usize, T: Copy>(lanes: &[T], out: &mut [T]) -> bool {

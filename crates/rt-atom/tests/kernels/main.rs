@@ -14,8 +14,10 @@ use embdl_testkit::{Guarded, Random};
 
 /// The kernels of each level that this CPU has.
 fn levels() -> Vec<Arc<dyn Kernels>> {
-    let levels: Vec<_> =
-        ["sse41", "avx2"].into_iter().filter_map(|isa| rt_atom::kernels(Some(isa)).ok()).collect();
+    let levels: Vec<_> = rt_atom::detect::Level::available()
+        .into_iter()
+        .map(|level| rt_atom::kernels(Some(level.name())).expect("an available level"))
+        .collect();
     assert!(!levels.is_empty(), "an x86 CPU without SSE4.1 cannot test this crate");
     levels
 }

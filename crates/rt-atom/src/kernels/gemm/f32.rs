@@ -1,0 +1,165 @@
+//! f32 GEMM with fused multiply-add. Contract and reference: `embdl_core::kernels::gemm`.
+//!
+//! 16 registers: 6 rows x 2 vectors are 12 accumulators, with 2 vectors of weights and a broadcast 15; 12 chains cover two
+//! fused multiply-adds a cycle of 4 to 5 cycles latency, and 8 loads feed 12 of them. 32 registers: 12 rows. A single row
+//! keeps four sets of 2 accumulators, one for each k modulo 4.
+
+use embdl_core::kernels::{GemmF32, Tile};
+
+use super::{PanelF32, panels_f32, row_blocks};
+use crate::simd::Simd;
+
+/// Packing of float weights.
+pub(crate) const fn tile<S: Simd>() -> Tile {
+    Tile { nr: 2 * S::LANES, kr: 1 }
+}
+
+/// The job at the level `S`.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile.
+#[inline(always)]
+pub(crate) fn gemm<S: Simd>(simd: S, job: &GemmF32<'_>, out: &mut [f32]) {
+    for (first, rows) in row_blocks(job.m, 4 * job.weights.k, S::MR_F32) {
+        for (channel, panel) in panels_f32(job, out.len(), tile::<S>()) {
+            let end = first + rows;
+            let mut i = first;
+            while i < end {
+                let lhs = &job.lhs[i * job.lhs_stride..];
+                let out = &mut out[i * job.out_stride + channel..];
+                let strides = [job.lhs_stride, job.out_stride];
+                let left = (end - i).min(S::MR_F32);
+                i += if panel.count > S::LANES {
+                    tiles::<S, 2>(simd, &panel, left, lhs, out, strides)
+                } else {
+                    tiles::<S, 1>(simd, &panel, left, lhs, out, strides)
+                };
+            }
+        }
+    }
+}
+
+/// The largest tile that `left` rows fill; gives its number of rows.
+#[inline(always)]
+fn tiles<S: Simd, const NV: usize>(
+    simd: S,
+    panel: &PanelF32<'_>,
+    left: usize,
+    lhs: &[f32],
+    out: &mut [f32],
+    strides: [usize; 2],
+) -> usize {
+    macro_rules! tile {
+        ($m:literal) => {{
+            one_tile::<S, $m, NV>(simd, panel, lhs, out, strides);
+            $m
+        }};
+    }
+    match left {
+        12.. if S::MR_F32 >= 12 => tile!(12),
+        8.. if S::MR_F32 >= 8 => tile!(8),
+        6.. => tile!(6),
+        4.. => tile!(4),
+        3 => tile!(3),
+        2 => tile!(2),
+        _ => {
+            row::<S, NV>(simd, panel, lhs, out);
+            1
+        }
+    }
+}
+
+/// `M` rows times the first `NV` vectors of channels of a panel.
+#[inline(always)]
+fn one_tile<S: Simd, const M: usize, const NV: usize>(
+    simd: S,
+    panel: &PanelF32<'_>,
+    lhs: &[f32],
+    out: &mut [f32],
+    [lhs_stride, out_stride]: [usize; 2],
+) {
+    let (k, nr) = (panel.k, 2 * S::LANES);
+    assert!(lhs.len() >= (M - 1) * lhs_stride + k && panel.weights.len() == nr * k);
+    let mut sums = [[simd.splat(0.0); NV]; M];
+    let (weights, rows) = (panel.weights.as_ptr(), lhs.as_ptr());
+    for p in 0..k {
+        let mut w = [simd.splat(0.0); NV];
+        for (v, w) in w.iter_mut().enumerate() {
+            // SAFETY: p < k, the panel has k times nr weights, and NV vectors are at most nr.
+            *w = unsafe { simd.load(weights.add(p * nr + v * S::LANES)) };
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: p < k, and row r < M has k elements from r * lhs_stride.
+            let x = simd.splat(unsafe { *rows.add(r * lhs_stride + p) });
+            for (sum, &w) in sums.iter_mut().zip(&w) {
+                *sum = simd.mul_add(x, w, *sum);
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        store(simd, panel, sums, &mut out[r * out_stride..][..panel.count]);
+    }
+}
+
+/// One row times the first `NV` vectors of channels of a panel: four sets of accumulators along k.
+#[inline(always)]
+fn row<S: Simd, const NV: usize>(simd: S, panel: &PanelF32<'_>, lhs: &[f32], out: &mut [f32]) {
+    let (lhs, nr) = (&lhs[..panel.k], 2 * S::LANES);
+    assert!(panel.weights.len() == nr * panel.k);
+    let mut weights = panel.weights.as_ptr();
+    let mut sets = [[simd.splat(0.0); NV]; 4];
+    let (quads, rest) = lhs.as_chunks::<4>();
+    for x in quads {
+        for (set, &x) in sets.iter_mut().zip(x) {
+            for (v, sum) in set.iter_mut().enumerate() {
+                // SAFETY: every element of the row has nr weights; NV vectors are at most nr.
+                let w = unsafe { simd.load(weights.add(v * S::LANES)) };
+                *sum = simd.mul_add(simd.splat(x), w, *sum);
+            }
+            // SAFETY: the weights of the next element, or their end.
+            weights = unsafe { weights.add(nr) };
+        }
+    }
+    for (set, &x) in sets.iter_mut().zip(rest) {
+        for (v, sum) in set.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let w = unsafe { simd.load(weights.add(v * S::LANES)) };
+            *sum = simd.mul_add(simd.splat(x), w, *sum);
+        }
+        // SAFETY: as above.
+        weights = unsafe { weights.add(nr) };
+    }
+    let mut sums = [simd.splat(0.0); NV];
+    for (v, sum) in sums.iter_mut().enumerate() {
+        *sum = simd.add(simd.add(sets[0][v], sets[1][v]), simd.add(sets[2][v], sets[3][v]));
+    }
+    store(simd, panel, &sums, &mut out[..panel.count]);
+}
+
+/// Adds the bias, clamps and stores as many channels as `out` holds, at most `NV` vectors.
+#[inline(always)]
+fn store<S: Simd, const NV: usize>(
+    simd: S,
+    panel: &PanelF32<'_>,
+    sums: &[S::F32; NV],
+    out: &mut [f32],
+) {
+    let (low, high) = (simd.splat(panel.clamp.0), simd.splat(panel.clamp.1));
+    let mut lanes = [0.0_f32; 32];
+    let whole = out.len() == NV * S::LANES;
+    assert!(panel.bias.len() == 2 * S::LANES && out.len() <= NV * S::LANES && S::LANES <= 16);
+    let target = if whole { out.as_mut_ptr() } else { lanes.as_mut_ptr() };
+    for (v, &sum) in sums.iter().enumerate() {
+        // SAFETY: two vectors of biases, NV is at most 2.
+        let bias = unsafe { simd.load(panel.bias.as_ptr().add(v * S::LANES)) };
+        // The accumulator stands second, because minps and maxps return that one where there is a NaN.
+        let y = simd.min(high, simd.max(low, simd.add(sum, bias)));
+        // SAFETY: the target holds NV vectors: `out` if whole, else 32 lanes.
+        unsafe { simd.store(target.add(v * S::LANES), y) };
+    }
+    if !whole {
+        for (slot, &lane) in out.iter_mut().zip(&lanes) {
+            *slot = lane;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Integer GEMM: u8 rows times panels of i8 weights. Contract and reference: `embdl_core::kernels::gemm`.
+//!
+//! A panel holds 4 consecutive k of a channel in 32 bits; a broadcast of 4 bytes of a row meets two vectors of channels,
+//! and `pmaddubsw` then `pmaddwd` by ones (or, for large weights, two `pmaddwd` over the even and the odd bytes; or
+//! `vpdpbusd`, where there is one) sum them into the channel's i32 lane. 16 registers hold 4 rows x 2 accumulators, 2
+//! weights, broadcast, product, ones; without product and ones 6 rows; 32 registers hold 12 rows.
+
+use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
+
+use super::{PAIRS, PanelQ8, Products, QUADS, WIDENED, panels_q8, row_blocks, tail_bytes};
+use crate::kernels::output::{Block, Stage, store};
+use crate::simd::Simd;
+
+/// Packing of integer weights.
+pub(crate) const fn tile<S: Simd>() -> Tile {
+    Tile { nr: 2 * S::LANES, kr: 4 }
+}
+
+/// The job at the level `S`.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile.
+#[inline(always)]
+pub(crate) fn gemm<S: Simd>(simd: S, job: &GemmQ8<'_>, mut out: OutQ8<'_>) {
+    if S::HAS_DOT {
+        return blocks::<S, PAIRS>(simd, job, &mut out);
+    }
+    match Products::for_weights(job.weights.max_abs) {
+        Products::Widened => blocks::<S, WIDENED>(simd, job, &mut out),
+        Products::Pairs => blocks::<S, PAIRS>(simd, job, &mut out),
+        Products::Quads => blocks::<S, QUADS>(simd, job, &mut out),
+    }
+}
+
+#[inline(always)]
+fn blocks<S: Simd, const PRODUCTS: u8>(simd: S, job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
+    for (first, rows) in row_blocks(job.m, job.weights.k, S::MR_Q8) {
+        for panel in panels_q8(job, out.len(), tile::<S>()) {
+            let stage = Stage::prepare(simd, out, panel.channel);
+            let end = first + rows;
+            let mut i = first;
+            while i < end {
+                let rows = Rows { first: i, left: (end - i).min(S::MR_Q8) };
+                i += if panel.count > S::LANES {
+                    tiles::<S, 2, PRODUCTS>(simd, job, &panel, rows, stage.as_ref(), out)
+                } else {
+                    tiles::<S, 1, PRODUCTS>(simd, job, &panel, rows, stage.as_ref(), out)
+                };
+            }
+        }
+    }
+}
+
+/// Rows that wait for a tile.
+#[derive(Clone, Copy)]
+struct Rows {
+    /// The first.
+    first: usize,
+    /// How many, at most the largest tile's.
+    left: usize,
+}
+
+/// The largest tile that the rows fill; gives its number of rows.
+#[inline(always)]
+fn tiles<S: Simd, const NV: usize, const PRODUCTS: u8>(
+    simd: S,
+    job: &GemmQ8<'_>,
+    panel: &PanelQ8<'_>,
+    rows: Rows,
+    stage: Option<&Stage<S>>,
+    out: &mut OutQ8<'_>,
+) -> usize {
+    macro_rules! tile {
+        ($m:literal) => {{
+            one_tile::<S, $m, NV, PRODUCTS>(simd, job, panel, rows.first, stage, out);
+            $m
+        }};
+    }
+    match rows.left {
+        12.. if S::MR_Q8 >= 12 => tile!(12),
+        8.. if S::MR_Q8 >= 8 => tile!(8),
+        6.. if S::MR_Q8 >= 6 => tile!(6),
+        4.. => tile!(4),
+        3 => tile!(3),
+        2 => tile!(2),
+        _ => tile!(1),
+    }
+}
+
+/// `M` rows times the first `NV` vectors of channels of a panel.
+#[inline(always)]
+fn one_tile<S: Simd, const M: usize, const NV: usize, const PRODUCTS: u8>(
+    simd: S,
+    job: &GemmQ8<'_>,
+    panel: &PanelQ8<'_>,
+    first: usize,
+    stage: Option<&Stage<S>>,
+    out: &mut OutQ8<'_>,
+) {
+    let (k, stride) = (panel.k, job.lhs_stride);
+    let lhs = &job.lhs[first * stride..];
+    let group_bytes = 8 * S::LANES;
+    assert!(lhs.len() >= (M - 1) * stride + k && panel.bias.len() == 2 * S::LANES);
+    assert!(panel.weights.len() == k.div_ceil(4) * group_bytes);
+    let mut sums = [[simd.splat_i32(0); NV]; M];
+    for v in 0..NV {
+        // SAFETY: 2 * LANES biases.
+        let bias = unsafe { simd.load_bytes(panel.bias.as_ptr().add(v * S::LANES).cast()) };
+        for sums in &mut sums {
+            sums[v] = bias;
+        }
+    }
+    let (weights, rows) = (panel.weights.as_ptr().cast::<u8>(), lhs.as_ptr());
+    let mut group = 0;
+    while S::SHUFFLES && group + 4 <= k / 4 {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: 4 * group + 16 <= k, and row r < M has k bytes from r * stride.
+            let x = unsafe { simd.broadcasts(rows.add(r * stride + 4 * group)) };
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: group + 4 <= k / 4, and a group has two vectors.
+                let w = [0, 1, 2, 3].map(|g| unsafe {
+                    simd.load_bytes(weights.add((group + g) * group_bytes + 4 * S::LANES * v))
+                });
+                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[0], x[1]], [w[0], w[1]]);
+                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[2], x[3]], [w[2], w[3]]);
+            }
+        }
+        group += 4;
+    }
+    while !S::SHUFFLES && group + 2 <= k / 4 {
+        // SAFETY: group + 2 <= k / 4.
+        let w = unsafe {
+            [load::<S, NV>(simd, weights, group), load::<S, NV>(simd, weights, group + 1)]
+        };
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: 4 * group + 8 <= k, and row r < M has k bytes from r * stride.
+            let x = unsafe {
+                let at = rows.add(r * stride + 4 * group);
+                [broadcast(simd, at), broadcast(simd, at.add(4))]
+            };
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.dot_both::<PRODUCTS>(*sum, x, [w[0][v], w[1][v]]);
+            }
+        }
+        group += 2;
+    }
+    while group < k / 4 {
+        // SAFETY: group < k / 4.
+        let w = unsafe { load::<S, NV>(simd, weights, group) };
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: 4 * group + 4 <= k, and row r < M has k bytes from r * stride.
+            let x = unsafe { broadcast(simd, rows.add(r * stride + 4 * group)) };
+            for (sum, w) in sums.iter_mut().zip(w) {
+                *sum = simd.dot::<PRODUCTS>(*sum, x, w);
+            }
+        }
+        group += 1;
+    }
+    if !k.is_multiple_of(4) {
+        // SAFETY: group < k.div_ceil(4).
+        let w = unsafe { load::<S, NV>(simd, weights, group) };
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let x = simd.splat_i32(tail_bytes(lhs, r * stride + 4 * group, k % 4));
+            for (sum, w) in sums.iter_mut().zip(w) {
+                *sum = simd.dot::<PRODUCTS>(*sum, x, w);
+            }
+        }
+    }
+    let block = Block {
+        at: first * job.out_stride + panel.channel,
+        stride: job.out_stride,
+        channel: panel.channel,
+        count: panel.count,
+    };
+    store(simd, stage, out, block, &sums);
+}
+
+/// The first `NV` vectors of a group of four k.
+///
+/// # Safety
+/// `weights` must have the group.
+#[inline(always)]
+unsafe fn load<S: Simd, const NV: usize>(
+    simd: S,
+    weights: *const u8,
+    group: usize,
+) -> [S::I32; NV] {
+    let mut w = [simd.splat_i32(0); NV];
+    for (v, w) in w.iter_mut().enumerate() {
+        // SAFETY: by the contract; a group has two vectors, and NV is at most 2.
+        *w = unsafe { simd.load_bytes(weights.add(group * 8 * S::LANES + 4 * S::LANES * v)) };
+    }
+    w
+}
+
+/// Four bytes in all lanes.
+///
+/// # Safety
+/// They must be readable.
+#[inline(always)]
+unsafe fn broadcast<S: Simd>(simd: S, at: *const u8) -> S::I32 {
+    // SAFETY: by the contract.
+    simd.splat_i32(unsafe { at.cast::<i32>().read_unaligned() })
+}

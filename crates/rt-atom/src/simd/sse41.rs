@@ -1,0 +1,244 @@
+//! 128-bit vectors: SSE4.1.
+
+use core::arch::x86_64::*;
+
+use super::Simd;
+use crate::detect::Sse41;
+
+/// Constants of a requantization. SSE and AVX2 have no arithmetic right shift of 64-bit lanes: a product of two i32 is
+/// at least -2^62, so adding 2^62 makes it non-negative; a logical shift follows, and 2^(62 - shift) is taken off again,
+/// which is exact because shifts are at most 62. From shift 32 on, a shifted value has at most 32 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Rounding {
+    /// Half of the divisor, and 2^62.
+    half: __m128i,
+    /// The shift, and the shift less 32.
+    shifts: [__m128i; 2],
+    /// The zero point less the shifted 2^62.
+    offset: __m128i,
+}
+
+impl Simd for Sse41 {
+    const LANES: usize = 4;
+    const MR_F32: usize = 4;
+    const MR_Q8: usize = 4;
+    const HAS_DOT: bool = false;
+    const SHUFFLES: bool = true;
+    type F32 = __m128;
+    type I32 = __m128i;
+    type Rounding = Rounding;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m128 {
+        // SAFETY: the token proves SSE4.1, here and below.
+        unsafe { _mm_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, at: *const f32) -> __m128 {
+        // SAFETY: by the contract.
+        unsafe { _mm_loadu_ps(at) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32, x: __m128) {
+        // SAFETY: by the contract.
+        unsafe { _mm_storeu_ps(at, x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m128, b: __m128, sum: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_add_ps(sum, _mm_mul_ps(a, b)) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, at: *const u8) -> __m128i {
+        // SAFETY: by the contract.
+        unsafe { _mm_loadu_si128(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, at: *mut u8, x: __m128i) {
+        // SAFETY: by the contract.
+        unsafe { _mm_storeu_si128(at.cast(), x) }
+    }
+
+    #[inline(always)]
+    fn max_bytes(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_max_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn madd(self, a: __m128i, b: __m128i, sum: __m128i) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_add_epi32(sum, _mm_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn pairs_of_both(self, x: [__m128i; 2], w: [__m128i; 2]) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_add_epi16(_mm_maddubs_epi16(x[0], w[0]), _mm_maddubs_epi16(x[1], w[1])) }
+    }
+
+    #[inline(always)]
+    fn pairs(self, x: __m128i, w: __m128i) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_maddubs_epi16(x, w) }
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, sum: __m128i, pairs: __m128i) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_add_epi32(sum, _mm_madd_epi16(pairs, _mm_set1_epi16(1))) }
+    }
+
+    #[inline(always)]
+    fn widen_u8(self, x: __m128i) -> [__m128i; 2] {
+        // SAFETY: the token.
+        unsafe { [_mm_and_si128(x, _mm_set1_epi16(0xff)), _mm_srli_epi16::<8>(x)] }
+    }
+
+    #[inline(always)]
+    fn widen_i8(self, w: __m128i) -> [__m128i; 2] {
+        // SAFETY: the token.
+        unsafe { [_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(w)), _mm_srai_epi16::<8>(w)] }
+    }
+
+    #[inline(always)]
+    fn dot4(self, sum: __m128i, x: __m128i, w: __m128i) -> __m128i {
+        self.dot_widened(sum, self.widen_u8(x), w)
+    }
+
+    #[inline(always)]
+    unsafe fn broadcasts(self, at: *const u8) -> [__m128i; 4] {
+        // SAFETY: by the contract, and the token.
+        unsafe {
+            let x = _mm_loadu_si128(at.cast());
+            [
+                _mm_shuffle_epi32::<0x00>(x),
+                _mm_shuffle_epi32::<0x55>(x),
+                _mm_shuffle_epi32::<0xaa>(x),
+                _mm_shuffle_epi32::<0xff>(x),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave_u8(self, taps: [*const u8; 2]) -> [__m128i; 2] {
+        // SAFETY: eight bytes each by the contract, and the token.
+        unsafe {
+            let (a, b) = (_mm_loadl_epi64(taps[0].cast()), _mm_loadl_epi64(taps[1].cast()));
+            let both = _mm_unpacklo_epi8(a, b);
+            [_mm_cvtepu8_epi16(both), _mm_unpackhi_epi8(both, _mm_setzero_si128())]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave_i8(self, taps: [*const i8; 2]) -> [__m128i; 2] {
+        // SAFETY: eight bytes each by the contract, and the token.
+        unsafe {
+            let (a, b) = (_mm_loadl_epi64(taps[0].cast()), _mm_loadl_epi64(taps[1].cast()));
+            let both = _mm_unpacklo_epi8(a, b);
+            [_mm_cvtepi8_epi16(both), _mm_cvtepi8_epi16(_mm_srli_si128::<8>(both))]
+        }
+    }
+
+    #[inline(always)]
+    fn table(self, bytes: &[i8; 16]) -> __m128i {
+        // SAFETY: sixteen bytes.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn look_up(self, table: __m128i, indices: __m128i) -> [__m128i; 2] {
+        // SAFETY: the token.
+        unsafe {
+            let nibbles = _mm_set1_epi8(15);
+            let even = _mm_shuffle_epi8(table, _mm_and_si128(indices, nibbles));
+            let odd = _mm_and_si128(_mm_srli_epi16::<4>(indices), nibbles);
+            let odd = _mm_shuffle_epi8(table, odd);
+            [_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_for_table(self, at: *const u8) -> [__m128i; 2] {
+        // SAFETY: 32 bytes by the contract.
+        unsafe { [_mm_loadu_si128(at.cast()), _mm_loadu_si128(at.add(16).cast())] }
+    }
+
+    #[inline(always)]
+    fn sums(self, x: [__m128i; 4]) -> [i32; 4] {
+        let mut sums = [0; 4];
+        // SAFETY: four i32, and the token.
+        unsafe {
+            let all = _mm_hadd_epi32(_mm_hadd_epi32(x[0], x[1]), _mm_hadd_epi32(x[2], x[3]));
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), all);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn rounding(self, shift: u32, zero_point: u8) -> Rounding {
+        // SAFETY: the token.
+        unsafe {
+            Rounding {
+                half: _mm_set1_epi64x((1_i64 << (shift - 1)) + (1_i64 << 62)),
+                shifts: [shift, shift - 32].map(|by| _mm_cvtsi32_si128(by.cast_signed())),
+                offset: _mm_set1_epi32(i32::from(zero_point) - (1_i32 << (62 - shift))),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn requantize(self, sum: __m128i, multiplier: __m128i, rounding: Rounding) -> __m128i {
+        let Rounding { half, shifts, offset } = rounding;
+        // SAFETY: the token.
+        unsafe {
+            let even = _mm_mul_epi32(sum, multiplier);
+            let odd = _mm_mul_epi32(_mm_srli_epi64::<32>(sum), _mm_srli_epi64::<32>(multiplier));
+            let even = _mm_srl_epi64(_mm_add_epi64(even, half), shifts[0]);
+            // Shifted by 32 less, the odd results stand in the odd lanes; the blend drops what is below them.
+            let odd = _mm_srl_epi64(_mm_add_epi64(odd, half), shifts[1]);
+            _mm_add_epi32(_mm_blend_epi16::<0xcc>(even, odd), offset)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_levels(self, at: *mut u8, words: [__m128i; 2], bounds: [u8; 2]) {
+        // SAFETY: eight bytes by the contract, and the token. Both packs saturate, and the bounds lie inside what they
+        // saturate to.
+        unsafe {
+            let words = _mm_packs_epi32(words[0], words[1]);
+            let levels = _mm_packus_epi16(words, words);
+            let [low, high] = bounds.map(|bound| _mm_set1_epi8(bound.cast_signed()));
+            _mm_storel_epi64(at.cast(), _mm_min_epu8(_mm_max_epu8(levels, low), high));
+        }
+    }
+}

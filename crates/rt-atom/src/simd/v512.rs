@@ -1,0 +1,263 @@
+//! 512-bit vectors: AVX-512 F, BW, DQ and VL, and the same with VNNI.
+
+use core::arch::x86_64::*;
+
+use super::Simd;
+use crate::detect::{Avx512, Avx512Vnni};
+
+/// Constants of a requantization.
+#[derive(Clone, Copy)]
+pub(crate) struct Rounding {
+    /// Half of the divisor.
+    half: __m512i,
+    /// The shift, and the shift less 32.
+    shifts: [__m128i; 2],
+    /// The zero point.
+    offset: __m512i,
+}
+
+/// Implements the vectors for a level that has AVX-512; the last argument is the body of its `dot4`.
+macro_rules! vectors_of_512_bits {
+    ($level:ty, dot $has_dot:literal, |$self:ident, $sum:ident, $x:ident, $w:ident| $dot4:expr) => {
+        impl Simd for $level {
+            const LANES: usize = 16;
+            const MR_F32: usize = 12;
+            const MR_Q8: usize = 12;
+            const HAS_DOT: bool = $has_dot;
+            const SHUFFLES: bool = false;
+            type F32 = __m512;
+            type I32 = __m512i;
+            type Rounding = Rounding;
+
+            #[inline(always)]
+            fn splat(self, x: f32) -> __m512 {
+                // SAFETY: the token proves AVX-512, here and below.
+                unsafe { _mm512_set1_ps(x) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(self, at: *const f32) -> __m512 {
+                // SAFETY: by the contract.
+                unsafe { _mm512_loadu_ps(at) }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, at: *mut f32, x: __m512) {
+                // SAFETY: by the contract.
+                unsafe { _mm512_storeu_ps(at, x) }
+            }
+
+            #[inline(always)]
+            fn add(self, a: __m512, b: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_add_ps(a, b) }
+            }
+
+            #[inline(always)]
+            fn mul_add(self, a: __m512, b: __m512, sum: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_fmadd_ps(a, b, sum) }
+            }
+
+            #[inline(always)]
+            fn max(self, a: __m512, b: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_max_ps(a, b) }
+            }
+
+            #[inline(always)]
+            fn min(self, a: __m512, b: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_min_ps(a, b) }
+            }
+
+            #[inline(always)]
+            fn splat_i32(self, x: i32) -> __m512i {
+                // SAFETY: the token.
+                unsafe { _mm512_set1_epi32(x) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_bytes(self, at: *const u8) -> __m512i {
+                // SAFETY: by the contract.
+                unsafe { _mm512_loadu_si512(at.cast()) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_bytes(self, at: *mut u8, x: __m512i) {
+                // SAFETY: by the contract.
+                unsafe { _mm512_storeu_si512(at.cast(), x) }
+            }
+
+            #[inline(always)]
+            fn max_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+                // SAFETY: the token.
+                unsafe { _mm512_max_epu8(a, b) }
+            }
+
+            #[inline(always)]
+            fn madd(self, a: __m512i, b: __m512i, sum: __m512i) -> __m512i {
+                // SAFETY: the token.
+                unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+            }
+
+            #[inline(always)]
+            fn pairs_of_both(self, x: [__m512i; 2], w: [__m512i; 2]) -> __m512i {
+                // SAFETY: the token.
+                unsafe {
+                    let first = _mm512_maddubs_epi16(x[0], w[0]);
+                    _mm512_add_epi16(first, _mm512_maddubs_epi16(x[1], w[1]))
+                }
+            }
+
+            #[inline(always)]
+            fn pairs(self, x: __m512i, w: __m512i) -> __m512i {
+                // SAFETY: the token.
+                unsafe { _mm512_maddubs_epi16(x, w) }
+            }
+
+            #[inline(always)]
+            fn add_pairs(self, sum: __m512i, pairs: __m512i) -> __m512i {
+                // SAFETY: the token.
+                unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))) }
+            }
+
+            #[inline(always)]
+            fn widen_u8(self, x: __m512i) -> [__m512i; 2] {
+                // SAFETY: the token.
+                unsafe {
+                    [_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(x)]
+                }
+            }
+
+            #[inline(always)]
+            fn widen_i8(self, w: __m512i) -> [__m512i; 2] {
+                // SAFETY: the token.
+                unsafe {
+                    let even = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(w));
+                    [even, _mm512_srai_epi16::<8>(w)]
+                }
+            }
+
+            #[inline(always)]
+            fn dot4($self, $sum: __m512i, $x: __m512i, $w: __m512i) -> __m512i {
+                $dot4
+            }
+
+            #[inline(always)]
+            unsafe fn broadcasts(self, at: *const u8) -> [__m512i; 4] {
+                // SAFETY: sixteen bytes by the contract.
+                [0, 4, 8, 12].map(|byte| unsafe {
+                    _mm512_set1_epi32(at.add(byte).cast::<i32>().read_unaligned())
+                })
+            }
+
+            #[inline(always)]
+            unsafe fn interleave_u8(self, taps: [*const u8; 2]) -> [__m512i; 2] {
+                // SAFETY: 32 bytes each by the contract, and the token.
+                [0, 16].map(|byte| unsafe {
+                    let a = _mm512_cvtepu8_epi32(_mm_loadu_si128(taps[0].add(byte).cast()));
+                    let b = _mm512_cvtepu8_epi32(_mm_loadu_si128(taps[1].add(byte).cast()));
+                    _mm512_or_si512(a, _mm512_slli_epi32::<16>(b))
+                })
+            }
+
+            #[inline(always)]
+            unsafe fn interleave_i8(self, taps: [*const i8; 2]) -> [__m512i; 2] {
+                // SAFETY: 32 bytes each by the contract, and the token.
+                [0, 16].map(|byte| unsafe {
+                    let a = _mm512_cvtepi8_epi32(_mm_loadu_si128(taps[0].add(byte).cast()));
+                    let b = _mm512_cvtepi8_epi32(_mm_loadu_si128(taps[1].add(byte).cast()));
+                    _mm512_mask_blend_epi16(0xaaaa_aaaa, a, _mm512_slli_epi32::<16>(b))
+                })
+            }
+
+            #[inline(always)]
+            fn table(self, bytes: &[i8; 16]) -> __m512i {
+                // SAFETY: sixteen bytes.
+                unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
+            }
+
+            #[inline(always)]
+            fn look_up(self, table: __m512i, indices: __m512i) -> [__m512i; 2] {
+                // SAFETY: the token.
+                unsafe {
+                    let nibbles = _mm512_set1_epi8(15);
+                    let even = _mm512_shuffle_epi8(table, _mm512_and_si512(indices, nibbles));
+                    let odd = _mm512_and_si512(_mm512_srli_epi16::<4>(indices), nibbles);
+                    let odd = _mm512_shuffle_epi8(table, odd);
+                    [_mm512_unpacklo_epi8(even, odd), _mm512_unpackhi_epi8(even, odd)]
+                }
+            }
+
+            /// Looking up works in each quarter, so the weights come as the even and the odd sixteens of columns.
+            #[inline(always)]
+            unsafe fn load_for_table(self, at: *const u8) -> [__m512i; 2] {
+                // SAFETY: 128 bytes by the contract, and the token.
+                unsafe {
+                    let a = _mm512_loadu_si512(at.cast());
+                    let b = _mm512_loadu_si512(at.add(64).cast());
+                    let first = _mm512_shuffle_i64x2::<0x88>(a, b);
+                    [first, _mm512_shuffle_i64x2::<0xdd>(a, b)]
+                }
+            }
+
+            #[inline(always)]
+            fn sums(self, x: [__m512i; 4]) -> [i32; 4] {
+                // SAFETY: the token.
+                x.map(|x| unsafe { _mm512_reduce_add_epi32(x) })
+            }
+
+            #[inline(always)]
+            fn rounding(self, shift: u32, zero_point: u8) -> Rounding {
+                // SAFETY: the token.
+                unsafe {
+                    Rounding {
+                        half: _mm512_set1_epi64(1_i64 << (shift - 1)),
+                        shifts: [shift, shift - 32].map(|by| _mm_cvtsi32_si128(by.cast_signed())),
+                        offset: _mm512_set1_epi32(i32::from(zero_point)),
+                    }
+                }
+            }
+
+            #[inline(always)]
+            fn requantize(self, sum: __m512i, multiplier: __m512i, rounding: Rounding) -> __m512i {
+                let Rounding { half, shifts, offset } = rounding;
+                // SAFETY: the token.
+                unsafe {
+                    let even = _mm512_mul_epi32(sum, multiplier);
+                    let odd = _mm512_mul_epi32(
+                        _mm512_srli_epi64::<32>(sum),
+                        _mm512_srli_epi64::<32>(multiplier),
+                    );
+                    let even = _mm512_sra_epi64(_mm512_add_epi64(even, half), shifts[0]);
+                    // Shifted by 32 less, the odd results stand in the odd lanes; the blend drops what is below them.
+                    let odd = _mm512_sra_epi64(_mm512_add_epi64(odd, half), shifts[1]);
+                    _mm512_add_epi32(_mm512_mask_blend_epi32(0xaaaa, even, odd), offset)
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_levels(self, at: *mut u8, words: [__m512i; 2], bounds: [u8; 2]) {
+                // SAFETY: 32 bytes by the contract, and the token. The bounds lie inside what the narrowing saturates to.
+                unsafe {
+                    let [low, high] = bounds.map(|bound| _mm_set1_epi8(bound.cast_signed()));
+                    for (half, word) in words.into_iter().enumerate() {
+                        let word = _mm512_max_epi32(word, _mm512_setzero_si512());
+                        let levels = _mm512_cvtusepi32_epi8(word);
+                        let levels = _mm_min_epu8(_mm_max_epu8(levels, low), high);
+                        _mm_storeu_si128(at.add(16 * half).cast(), levels);
+                    }
+                }
+            }
+        }
+    };
+}
+
+vectors_of_512_bits!(Avx512, dot false, |self, sum, x, w| {
+    self.dot_widened(sum, self.widen_u8(x), w)
+});
+vectors_of_512_bits!(Avx512Vnni, dot true, |self, sum, x, w| {
+    // SAFETY: the token proves AVX-512 VNNI.
+    unsafe { _mm512_dpbusd_epi32(sum, x, w) }
+});
