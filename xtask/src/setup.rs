@@ -4,7 +4,7 @@ use crate::process::{
 };
 use crate::toolchain::{self, AARCH64, Compiler};
 use crate::{apt, targets};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::time::Instant;
 
@@ -109,6 +109,15 @@ pub(crate) fn component(name: &str) -> Result<()> {
     retry(3, "rustup component add", || {
         run_shown(std::process::Command::new("rustup").args(["component", "add", component]))
     })
+}
+
+/// The emulator of other x86-64 CPUs, installed where it is missing.
+pub(crate) fn x86_emulator() -> Result<std::path::PathBuf> {
+    let find = || first_program(&["qemu-x86_64", "qemu-x86_64-static"]);
+    if find().is_none() {
+        apt::install(&["qemu-user"], "to run tests on the emulated Atom")?;
+    }
+    find().context("qemu-user is installed, yet brought no qemu-x86_64")
 }
 
 fn emulator() -> Option<std::path::PathBuf> {

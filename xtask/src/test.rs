@@ -10,6 +10,8 @@ use std::process::Command;
 const ON_AARCH64: [&str; 3] = ["embdl-core", "rt-arm", "embdl-tests"];
 /// Those of them that choose code by the CPU, and so run on every CPU that the target names.
 const BY_CPU: [&str; 2] = ["rt-arm", "embdl-tests"];
+/// The packages whose tests also run on the emulated Atom.
+const ON_ATOM: [&str; 2] = ["rt-atom", "embdl-tests"];
 /// Tests with this in their path need a board or a device, and are left out here.
 const HARDWARE: &str = "hardware::";
 
@@ -32,6 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let aarch64 = if args.host_only { None } else { Some(setup::aarch64()?) };
     if !args.aarch64_only {
         host(&args.package)?;
+        atom(&args.package)?;
     }
     if let Some(aarch64) = aarch64 {
         emulated(&aarch64, &args.package)?;
@@ -67,6 +70,35 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
         run_shown(cargo().args(["test", "--doc"]).args(self::selection(&with_library)))?;
     }
     Ok(())
+}
+
+/// The tests that choose code by the CPU, on the oldest x86 CPU that we serve: an instruction that it lacks ends them.
+/// Gives the reason where they are left out.
+pub(crate) fn atom(only: &[String]) -> Result<Option<&'static str>> {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return Ok(Some("this machine is no x86-64 Linux"));
+    }
+    let packages: Vec<String> = (ON_ATOM.iter().map(|&name| name.to_owned()))
+        .filter(|name| only.is_empty() || only.contains(name))
+        .collect();
+    if packages.is_empty() {
+        return Ok(Some("no package that chooses code by the CPU is asked for"));
+    }
+    let qemu = setup::x86_emulator()?;
+    for cpu in Target::read("atom")?.emulated_cpus {
+        say(format!("x86 tests on {cpu} (emulated): {}", packages.join(", ")));
+        let mut command = cargo();
+        let runner = format!("{} -cpu {cpu} -E EMBDL_EMULATED={cpu}", qemu.display());
+        command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+        if setup::has_nextest() {
+            nextest(&mut command, &selection(&packages));
+        } else {
+            command.args(["test", "--tests", "--no-fail-fast"]).args(selection(&packages));
+            command.args(["--", "--skip", HARDWARE]);
+        }
+        run_shown(&mut command)?;
+    }
+    Ok(None)
 }
 
 /// The tests that make sense on AArch64, on the most capable CPU first, then what depends on it on the others.
@@ -136,7 +168,7 @@ mod tests {
     #[test]
     fn every_package_of_the_emulated_run_exists() {
         let metadata = Metadata::read().unwrap();
-        for name in ON_AARCH64.iter().chain(&BY_CPU) {
+        for name in ON_AARCH64.iter().chain(&BY_CPU).chain(&ON_ATOM) {
             assert!(metadata.package(name).is_ok(), "{name}");
         }
     }

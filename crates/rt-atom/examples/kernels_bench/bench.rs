@@ -37,7 +37,9 @@ const PRODUCTS: &[(&str, usize, usize, usize)] = &[
 pub(crate) fn run() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let mut runtimes: Vec<Arc<dyn Kernels>> = vec![Arc::new(Reference)];
-    runtimes.extend(["sse41", "avx2"].iter().filter_map(|isa| rt_atom::kernels(Some(isa)).ok()));
+    let levels = rt_atom::detect::Level::available();
+    runtimes
+        .extend(levels.iter().rev().filter_map(|level| rt_atom::kernels(Some(level.name())).ok()));
     println!("{:26} {:16} {:>10} {:>8} {:>7}", "shape", "kernel", "us", "GMAC/s", "of peak");
     let cycle_ns = cycle_ns();
     for kernels in &runtimes {
