@@ -9,7 +9,7 @@ use embdl_data::catalog::{self, LoadOptions, SearchPath};
 /// Which data set, and where it may lie.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DataArgs {
-    /// Data set: fashion-mnist, mnist, or synthetic, which needs no files.
+    /// Data set: fashion-mnist, mnist, cifar-10, cifar-100, or synthetic and synthetic-colour, which need no files.
     #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
     pub(crate) dataset: String,
     /// Folder with the data set's files, if they lie neither in the cache nor where the system installs them.
@@ -25,7 +25,7 @@ pub(crate) fn load(args: &DataArgs, validation_len: usize) -> Result<Split> {
 /// Loads the data set `name` from where `args` say.
 pub(crate) fn load_named(name: &str, args: &DataArgs, validation_len: usize) -> Result<Split> {
     let search = SearchPath::from_env(args.data.clone());
-    if name != embdl_data::synthetic::NAME {
+    if !embdl_data::synthetic::NAMES.contains(&name) {
         fetch(name, &search)?;
     }
     let options = LoadOptions { search, validation_len, ..LoadOptions::default() };

@@ -85,11 +85,19 @@ impl Augmentation {
         Self { shift_px: 2, rotate_degrees: 10.0, scale: 0.1, ..Self::default() }
     }
 
+    /// For CIFAR: a crop of the image with 4 black pixels around it, which is a shift by up to 4, and mirroring.
+    ///
+    /// Source: He et al. 2016, "Deep Residual Learning for Image Recognition", §4.2.
+    pub fn cifar() -> Self {
+        Self { mirror: true, shift_px: 4, ..Self::default() }
+    }
+
     /// The preset of a data set of the catalog; nothing for one without a preset.
     pub fn preset(dataset: &str) -> Self {
         match dataset {
             "fashion-mnist" => Self::fashion(),
             "mnist" => Self::mnist(),
+            "cifar-10" | "cifar-100" => Self::cifar(),
             _ => Self::default(),
         }
     }

@@ -21,7 +21,7 @@ use std::thread;
 use ureq::Agent;
 
 use crate::atomic;
-use crate::catalog::{Entry, IdxFile, SearchPath, locate};
+use crate::catalog::{Entry, Files, IdxFile, NotFound, SearchPath, locate};
 use crate::idx::{Idx, IdxError, Limits};
 
 /// How patient a download is.
@@ -79,6 +79,9 @@ pub enum FetchError {
     /// There is no folder to put the files into: neither one named nor a home.
     #[error("no folder to fetch into: name one with --data, or set HOME or XDG_CACHE_HOME")]
     NoFolder,
+    /// Nobody fetches this data set but a person; says how.
+    #[error(transparent)]
+    ByHand(Box<NotFound>),
     /// A file could not be written.
     #[error("{path}: {source}", path = .path.display())]
     Io {
@@ -167,6 +170,7 @@ pub fn ensure(
 ) -> Result<PathBuf, FetchError> {
     match locate(entry, search) {
         Ok(dir) => Ok(dir),
+        Err(missing) if matches!(entry.files, Files::Cifar(_)) => Err(FetchError::ByHand(missing)),
         Err(missing) => {
             let dir = missing.cache.ok_or(FetchError::NoFolder)?;
             fetch(entry, &dir, options, progress)?;
@@ -175,7 +179,8 @@ pub fn ensure(
     }
 }
 
-/// Fetches the four files into `dir`, which is made if need be; files that are there and good are kept.
+/// Fetches the four idx files into `dir`, which is made if need be; files that are there and good are kept. A data set
+/// that is not idx files is left as it is.
 ///
 /// # Errors
 /// [`FetchError`]. Files that were fetched before the error stay, so the next call goes on from there.
@@ -185,6 +190,7 @@ pub fn fetch(
     options: &FetchOptions,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), FetchError> {
+    let Files::Idx(files) = &entry.files else { return Ok(()) };
     let io_error = |path: &Path| {
         let path = path.to_owned();
         move |source| FetchError::Io { path, source }
@@ -197,7 +203,7 @@ pub fn fetch(
         .user_agent(concat!("embdl/", env!("CARGO_PKG_VERSION")))
         .build()
         .into();
-    for file in entry.files() {
+    for file in files.all() {
         let path = dir.join(format!("{}.gz", file.name));
         let limits = Limits { max_data_bytes: file.len_bytes };
         if Idx::read(&path, &limits).is_ok_and(|idx| idx.sha256_hex() == file.sha256) {

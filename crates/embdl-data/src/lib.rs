@@ -9,6 +9,7 @@
 //! | seeded distortion of training images | [`augment`] |
 //! | data that needs no files | [`synthetic`] |
 //! | the idx file format | [`idx`] |
+//! | the binary files of CIFAR-10 and CIFAR-100 | [`cifar`] |
 //!
 //! Everything random is a function of its seed alone: the same seed gives the same split, order and distortion on
 //! every run, however many threads share the work.
@@ -33,6 +34,7 @@ pub mod atomic;
 pub mod augment;
 pub mod batch;
 pub mod catalog;
+pub mod cifar;
 mod dataset;
 #[cfg(feature = "fetch")]
 pub mod fetch;

@@ -1,4 +1,4 @@
-//! Ten rendered shapes, so that tests and first steps need no files.
+//! Ten rendered shapes, grey or coloured, so that tests and first steps need no files.
 //!
 //! Each image has one shape of random place, size and brightness over noise. A small network learns it in an epoch or
 //! two; it says nothing about accuracy on real images.
@@ -9,11 +9,18 @@
 //! assert_eq!(shapes.class_histogram(), [2; 10]);
 //! ```
 
+mod colour;
+
+pub use colour::{COLOUR_NAME, colour_split, colours};
+
 use crate::random::{Draws, Purpose};
 use crate::{Dataset, DatasetParts, Normalization, Split, TestSet};
 
 /// Its name where a name of the catalog is asked for.
 pub const NAME: &str = "synthetic";
+
+/// Names of the data sets that need no files.
+pub const NAMES: [&str; 2] = [NAME, COLOUR_NAME];
 
 const SIDE: usize = 28;
 const CLASSES: [&str; 10] = [
@@ -50,9 +57,14 @@ pub fn shapes(len: usize, seed: u64) -> Dataset {
 /// # Panics
 /// If no image is left to train on.
 pub fn split(lengths: Lengths, seed: u64) -> Split {
+    parts(lengths, seed, |len, part| generate(len, seed, part))
+}
+
+/// Training images from part 0, of which some are for validation, test images from part 1.
+fn parts(lengths: Lengths, seed: u64, generate: impl Fn(usize, u64) -> Dataset) -> Split {
     assert!(lengths.train > 0, "no image to train on");
-    let training = generate(lengths.train + lengths.validation, seed, 0);
-    let test = TestSet::new(generate(lengths.test, seed, 1));
+    let training = generate(lengths.train + lengths.validation, 0);
+    let test = TestSet::new(generate(lengths.test, 1));
     Split::from_training(&training, test, lengths.validation, seed)
         .expect("both parts are of one kind and an image is left to train on")
 }

@@ -23,7 +23,7 @@ Examples:
   embdl data fetch fashion-mnist
   embdl data fetch mnist --data my-folder      (checks what lies there)")]
     Fetch {
-        /// Data set: fashion-mnist, mnist.
+        /// Data set: fashion-mnist, mnist; CIFAR is found, not fetched.
         name: String,
         /// Folder to look in first.
         #[arg(long, value_name = "DIR")]

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::thread;
 
 use super::search::path_of;
-use super::{CatalogError, Entry, IdxFile, SearchPath, find, locate};
+use super::{
+    CatalogError, CifarFile, CifarFiles, Entry, Files, IdxFile, IdxFiles, SearchPath, find, locate,
+};
+use crate::cifar::{self, Images};
 use crate::idx::{Idx, Limits};
 use crate::{
     DEFAULT_VALIDATION_LEN, Dataset, DatasetParts, Normalization, Split, TestSet, synthetic,
@@ -31,8 +34,10 @@ impl Default for LoadOptions {
 
 /// Images that the synthetic data set has for training and validation together, and for the test.
 const SYNTHETIC_LEN: (usize, usize) = (10_000, 1_000);
+/// The same of its coloured form, which is for networks that take longer.
+const COLOUR_LEN: (usize, usize) = (2_000, 500);
 
-/// Loads a data set by name, from files that are on this machine; `synthetic` needs none.
+/// Loads a data set by name, from files that are on this machine; `synthetic` and `synthetic-colour` need none.
 ///
 /// # Errors
 /// [`CatalogError`]: an unknown name, files that are not there, files that are not what the catalog pins.
@@ -42,6 +47,11 @@ pub fn load(name: &str, options: &LoadOptions) -> Result<Split, CatalogError> {
         let lengths = synthetic::Lengths { train: training, validation: 0, test };
         let split = synthetic::split(lengths, 0);
         (split.train, split.test)
+    } else if name == synthetic::COLOUR_NAME {
+        let (training, test) = COLOUR_LEN;
+        let lengths = synthetic::Lengths { train: training, validation: 0, test };
+        let split = synthetic::colour_split(lengths, 0);
+        (split.train, split.test)
     } else {
         let entry = find(name)?;
         load_from(entry, &locate(entry, &options.search)?)?
@@ -49,7 +59,7 @@ pub fn load(name: &str, options: &LoadOptions) -> Result<Split, CatalogError> {
     Ok(Split::from_training(&training, test, options.validation_len, options.seed)?)
 }
 
-/// Reads the four files in `dir`: the whole training set, and the test set.
+/// Reads the files in `dir`: the whole training set, and the test set.
 ///
 /// # Errors
 /// [`CatalogError`]: files that are not there or not what `entry` pins.
@@ -58,13 +68,68 @@ pub fn load(name: &str, options: &LoadOptions) -> Result<Split, CatalogError> {
     reason = "a panic of the reading thread is passed on, not made"
 )]
 pub fn load_from(entry: &Entry, dir: &Path) -> Result<(Dataset, TestSet), CatalogError> {
+    let IdxFiles { train_images, train_labels, test_images, test_labels } = match &entry.files {
+        Files::Idx(files) => files,
+        Files::Cifar(files) => return load_cifar(entry, files, dir),
+    };
     // Unpacking is most of the work; the test images need not wait for the training images.
     thread::scope(|scope| {
-        let test = scope.spawn(|| read_part(entry, dir, &entry.test_images, &entry.test_labels));
-        let training = read_part(entry, dir, &entry.train_images, &entry.train_labels);
+        let test = scope.spawn(|| read_part(entry, dir, test_images, test_labels));
+        let training = read_part(entry, dir, train_images, train_labels);
         let test = test.join().expect("reading does not panic");
         Ok((training?, TestSet::new(test?)))
     })
+}
+
+fn load_cifar(
+    entry: &Entry,
+    files: &CifarFiles,
+    dir: &Path,
+) -> Result<(Dataset, TestSet), CatalogError> {
+    let mut images = Images::default();
+    for file in files.train {
+        let part = read_cifar(entry, files, dir, file)?;
+        images.labels.extend(part.labels);
+        images.pixels.extend(part.pixels);
+    }
+    let training = colour_dataset(entry, images)?;
+    let test = colour_dataset(entry, read_cifar(entry, files, dir, &files.test)?)?;
+    Ok((training, TestSet::new(test)))
+}
+
+fn read_cifar(
+    entry: &Entry,
+    files: &CifarFiles,
+    dir: &Path,
+    file: &CifarFile,
+) -> Result<Images, CatalogError> {
+    let path = dir.join(file.name);
+    let limits = cifar::Limits { max_images: file.images };
+    let images = cifar::read(&path, files.labels, entry.classes.len(), &limits)?;
+    let (expected, found) = (file.images, images.labels.len());
+    let is_whole = found == expected;
+    is_whole.then_some(images).ok_or(CatalogError::Images { path, expected, found })
+}
+
+fn colour_dataset(entry: &Entry, images: Images) -> Result<Dataset, CatalogError> {
+    Ok(Dataset::new(DatasetParts {
+        name: entry.name.to_owned(),
+        images: images.pixels,
+        labels: images.labels,
+        height: cifar::SIDE,
+        width: cifar::SIDE,
+        channels: cifar::CHANNELS,
+        classes: classes(entry),
+        normalization: normalization(entry),
+    })?)
+}
+
+fn classes(entry: &Entry) -> Vec<String> {
+    entry.classes.iter().map(|&class| class.to_owned()).collect()
+}
+
+fn normalization(entry: &Entry) -> Normalization {
+    Normalization::new(entry.zero_point, entry.std).expect("the catalog holds positive deviations")
 }
 
 fn read_part(
@@ -76,8 +141,6 @@ fn read_part(
     let labels = read(entry, dir, labels, 1)?;
     let images = read(entry, dir, images, 3)?;
     let (height, width) = (images.shape()[1], images.shape()[2]);
-    let normalization = Normalization::new(entry.zero_point, entry.std)
-        .expect("the catalog holds positive deviations");
     Ok(Dataset::new(DatasetParts {
         name: entry.name.to_owned(),
         images: images.into_data(),
@@ -85,14 +148,14 @@ fn read_part(
         height,
         width,
         channels: 1,
-        classes: entry.classes.iter().map(|&class| class.to_owned()).collect(),
-        normalization,
+        classes: classes(entry),
+        normalization: normalization(entry),
     })?)
 }
 
 fn read(entry: &Entry, dir: &Path, file: &IdxFile, rank: usize) -> Result<Idx, CatalogError> {
     // Where it is gone since it was located, opening it gives the error.
-    let path = path_of(file, dir).unwrap_or_else(|| dir.join(file.name));
+    let path = path_of(file.name, dir).unwrap_or_else(|| dir.join(file.name));
     let idx = Idx::read(&path, &Limits { max_data_bytes: file.len_bytes })?;
     let found = idx.sha256_hex();
     if found != file.sha256 {

@@ -3,14 +3,15 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, IdxFile, NotFound};
+use super::{Entry, Files, NotFound};
 
 /// Environment variable that names a folder of data sets.
 pub const DATA_VARIABLE: &str = "EMBDL_DATA";
 
 /// The places to look in, first to last as the fields stand.
 ///
-/// A folder that a person names may hold the files themselves or a folder called like the data set.
+/// A folder that a person names may hold the files themselves, or a folder called like the data set or as its archive
+/// calls it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchPath {
     /// Named on the command line; if given, no other place is looked in.
@@ -41,9 +42,16 @@ impl SearchPath {
 
     /// The folders to look in for `entry`, first to last.
     pub fn folders(&self, entry: &Entry) -> Vec<PathBuf> {
-        let named = |dir: &Path| [dir.join(entry.name), dir.to_owned()];
+        let unpacked = match &entry.files {
+            Files::Idx(_) => None,
+            Files::Cifar(files) => Some(files.folder),
+        };
+        let named = |dir: &Path| {
+            let below = [Some(entry.name), unpacked].into_iter().flatten();
+            below.map(|name| dir.join(name)).chain([dir.to_owned()]).collect::<Vec<_>>()
+        };
         if let Some(dir) = &self.explicit {
-            return named(dir).to_vec();
+            return named(dir);
         }
         let mut folders = Vec::new();
         folders.extend(self.environment.iter().flat_map(|dir| named(dir)));
@@ -58,13 +66,16 @@ impl SearchPath {
     }
 }
 
-/// The first folder that holds all four files, plain or gzipped. Their content is checked when they are read.
+/// The first folder that holds all files; idx files may be plain or gzipped. Their content is checked when they are read.
 ///
 /// # Errors
 /// [`NotFound`], which says where it looked and what to do.
 pub fn locate(entry: &Entry, search: &SearchPath) -> Result<PathBuf, Box<NotFound>> {
     let folders = search.folders(entry);
-    let has_all = |dir: &&PathBuf| entry.files().iter().all(|file| path_of(file, dir).is_some());
+    let has_all = |dir: &&PathBuf| match &entry.files {
+        Files::Idx(files) => files.all().iter().all(|file| path_of(file.name, dir).is_some()),
+        Files::Cifar(_) => entry.files.names().iter().all(|name| dir.join(name).is_file()),
+    };
     if let Some(dir) = folders.iter().find(has_all) {
         return Ok(dir.clone());
     }
@@ -73,13 +84,15 @@ pub fn locate(entry: &Entry, search: &SearchPath) -> Result<PathBuf, Box<NotFoun
         searched: folders,
         package: entry.package.filter(|_| search.explicit.is_none()),
         cache: search.cache_folder(entry),
-        files: entry.files().map(|file| file.name),
+        files: entry.files.names(),
+        archive: match &entry.files {
+            Files::Idx(_) => None,
+            Files::Cifar(files) => Some(files.archive),
+        },
     }))
 }
 
 /// The file in this folder: gzipped if it is there, else plain.
-pub(crate) fn path_of(file: &IdxFile, dir: &Path) -> Option<PathBuf> {
-    [dir.join(format!("{}.gz", file.name)), dir.join(file.name)]
-        .into_iter()
-        .find(|path| path.is_file())
+pub(crate) fn path_of(name: &str, dir: &Path) -> Option<PathBuf> {
+    [dir.join(format!("{name}.gz")), dir.join(name)].into_iter().find(|path| path.is_file())
 }

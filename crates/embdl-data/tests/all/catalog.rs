@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use embdl_data::catalog::{
-    CatalogError, Entry, IdxFile, LoadOptions, SearchPath, entries, find, load, load_from, locate,
+    CatalogError, Entry, Files, IdxFile, IdxFiles, LoadOptions, SearchPath, entries, find, load,
+    load_from, locate,
 };
 use embdl_data::idx::Idx;
 
@@ -25,10 +26,12 @@ pub(crate) fn tiny() -> (Entry, [(&'static str, Idx); 4]) {
     let entry = Entry {
         name: "tiny",
         source: "this test",
-        train_images: pin(&files[0]),
-        train_labels: pin(&files[1]),
-        test_images: pin(&files[2]),
-        test_labels: pin(&files[3]),
+        files: Files::Idx(IdxFiles {
+            train_images: pin(&files[0]),
+            train_labels: pin(&files[1]),
+            test_images: pin(&files[2]),
+            test_labels: pin(&files[3]),
+        }),
         classes: &["even", "odd"],
         zero_point: 10,
         std: 0.5,
@@ -129,7 +132,8 @@ fn unknown_names_are_told_what_there_is() {
     let message = find("minst").unwrap_err().to_string();
     assert_eq!(
         message,
-        "no data set is called \"minst\"; there are: fashion-mnist, mnist, synthetic"
+        "no data set is called \"minst\"; there are: fashion-mnist, mnist, cifar-10, cifar-100, \
+         synthetic, synthetic-colour"
     );
 }
 
@@ -155,9 +159,11 @@ fn real_files_are_what_the_catalog_pins() {
         };
         eprintln!("{} from {}", entry.name, dir.display());
         let split = load(entry.name, &options).unwrap();
-        assert_eq!((split.train.len(), split.validation.len()), (55_000, 5_000));
+        let is_cifar = matches!(entry.files, Files::Cifar(_));
+        let (train, shape) = if is_cifar { (45_000, [32, 32, 3]) } else { (55_000, [28, 28, 1]) };
+        assert_eq!((split.train.len(), split.validation.len()), (train, 5_000));
         let test = split.test.for_report();
-        assert_eq!((test.len(), test.image_shape()), (10_000, [28, 28, 1]));
+        assert_eq!((test.len(), test.image_shape()), (10_000, shape));
         if entry.name == "fashion-mnist" {
             assert_eq!(split.validation.class_histogram(), [500; 10]);
             assert_eq!(test.class_histogram(), [1000; 10]);

@@ -2,6 +2,7 @@
 
 mod augment;
 mod catalog;
+mod cifar;
 mod dataset;
 #[cfg(feature = "fetch")]
 mod fetch;
