@@ -10,6 +10,8 @@
 //! | data that needs no files | [`synthetic`] |
 //! | the idx file format | [`idx`] |
 //! | the binary files of CIFAR-10 and CIFAR-100 | [`cifar`] |
+//! | pictures: JPEG, PNG, resampling | [`image`] |
+//! | from a picture to a network's input | [`preprocess`] |
 //!
 //! Everything random is a function of its seed alone: the same seed gives the same split, order and distortion on
 //! every run, however many threads share the work.
@@ -39,6 +41,8 @@ mod dataset;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod idx;
+pub mod image;
+pub mod preprocess;
 mod random;
 mod split;
 pub mod synthetic;

@@ -7,4 +7,5 @@ mod dataset;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod idx;
+mod image;
 mod synthetic;
