@@ -9,6 +9,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod peers;
+
 /// Measure the latency of models and print a table.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +23,16 @@ pub(crate) struct Args {
     /// A model; without it, those that `cargo xtask demo` made.
     #[arg(long, value_name = "FILE")]
     model: Vec<PathBuf>,
+    /// Compare with the peers (ONNX Runtime, OpenVINO), which take turns with our runtime on one core. Needs an ONNX
+    /// file beside each model; without `--model`, all such pairs in out/peers.
+    #[arg(long)]
+    peers: bool,
+    /// The level that our runtime is held to; without it, the best of this machine.
+    #[arg(long, requires = "peers")]
+    isa: Option<String>,
+    /// The core that everything is pinned to.
+    #[arg(long, requires = "peers", default_value_t = 0)]
+    core: usize,
     /// Write the records here.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -70,6 +82,9 @@ enum Place {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.peers {
+        return compare(args);
+    }
     let models = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
     let places = places(args)?;
     let runner = build::programs(&args.target, "release")?.runner;
@@ -103,6 +118,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .with_context(|| format!("creating {}", folder.display()))?;
         }
         std::fs::write(file, &text).with_context(|| format!("writing {}", file.display()))?;
+        say(format!("wrote {}", file.display()));
+    }
+    Ok(())
+}
+
+/// The comparison with the peers.
+fn compare(args: &Args) -> Result<()> {
+    if args.target != "host" || args.board.is_some() {
+        bail!("peers are compared on this machine only so far: leave out --target and --board");
+    }
+    let models = if args.model.is_empty() {
+        peers::models(&root().join("out/peers"))?
+    } else {
+        args.model.clone()
+    };
+    let runner = build::programs("host", "release")?.runner;
+    let mut comparisons = Vec::new();
+    for model in &models {
+        say(format!("{}, in turns with its peers", model.display()));
+        comparisons.push(peers::compare(&runner, model, args.isa.as_deref(), args.core)?);
+    }
+    println!("{}", peers::table(&comparisons));
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&comparisons)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
         say(format!("wrote {}", file.display()));
     }
     Ok(())

@@ -9,6 +9,7 @@ mod ci;
 mod demo;
 mod elf;
 mod process;
+mod python;
 mod setup;
 mod targets;
 mod test;

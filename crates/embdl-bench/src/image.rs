@@ -38,6 +38,30 @@ impl Input {
         Ok(Self { bytes: vec![0; bytes], floats: vec![0.0; floats], levels, kind: spec.kind.dtype })
     }
 
+    /// A buffer of noise for the only input of `session`, for measurements that need no data: bytes of all values, floats
+    /// between -1 and 1.
+    ///
+    /// # Errors
+    /// If the model has more than one input.
+    pub fn random(session: &dyn Session) -> Result<Self, BenchError> {
+        let [spec] = session.inputs() else {
+            return Err(BenchError::InputCount { found: session.inputs().len() });
+        };
+        let (len, kind) = (spec.kind.shape.len(), spec.kind.dtype);
+        // The constants of MINSTD; any noise will do.
+        let mut state = 1_u64;
+        let mut next = || {
+            state = state * 48_271 % 0x7fff_ffff;
+            state
+        };
+        let (bytes, floats) = if kind == DType::U8 { (len, 0) } else { (0, len) };
+        #[expect(clippy::cast_possible_truncation, reason = "the lowest bits of noise")]
+        let bytes = (0..bytes).map(|_| (next() >> 8) as u8).collect();
+        #[expect(clippy::cast_precision_loss, reason = "noise")]
+        let floats = (0..floats).map(|_| next() as f32 / 0x4000_0000 as f32 - 1.0).collect();
+        Ok(Self { bytes, floats, levels: None, kind })
+    }
+
     /// Fills the buffer with the images at `indices`; if they are fewer than the batch, the rest keeps what it had.
     pub fn fill(&mut self, dataset: &Dataset, indices: &[usize]) {
         let len = indices.len() * dataset.image_len();

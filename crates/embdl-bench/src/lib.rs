@@ -6,10 +6,12 @@ mod image;
 mod machine;
 mod retest;
 mod runtimes;
+mod serve;
 mod timing;
 
 pub use image::Input;
-pub use machine::{Machine, nanoseconds};
+pub use machine::{Machine, nanoseconds, peak_rss_bytes};
 pub use retest::{BenchError, Prediction, RetestReport, classify, retest};
 pub use runtimes::{RuntimeChoice, choices, open};
+pub use serve::{Greeting, Times, serve};
 pub use timing::{NodeTime, TimingReport, time};

@@ -41,6 +41,15 @@ pub enum BenchError {
         /// Classes.
         classes: usize,
     },
+    /// A request to a serving runner is not a number of runs.
+    #[error("{request:?} is no number of runs, 1 to {}", crate::serve::MAX_RUNS)]
+    Request {
+        /// What was asked for.
+        request: String,
+    },
+    /// Reading requests or writing answers failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// The file is not a model.
     #[error(transparent)]
     Format(#[from] FormatError),

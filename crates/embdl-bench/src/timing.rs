@@ -120,14 +120,15 @@ pub fn time(
 
 /// An output of any element type.
 #[derive(Debug)]
-enum Buffer {
+pub(crate) enum Buffer {
     F32(Vec<f32>),
     U8(Vec<u8>),
     I32(Vec<i32>),
 }
 
 impl Buffer {
-    fn new(kind: embdl_core::tensor::ValueType) -> Self {
+    /// Room for a value.
+    pub(crate) fn new(kind: embdl_core::tensor::ValueType) -> Self {
         use embdl_core::tensor::DType;
         match kind.dtype {
             DType::F32 => Self::F32(vec![0.0; kind.shape.len()]),
@@ -136,7 +137,8 @@ impl Buffer {
         }
     }
 
-    fn tensor(&mut self) -> embdl_core::tensor::TensorMut<'_> {
+    /// What a run writes to.
+    pub(crate) fn tensor(&mut self) -> embdl_core::tensor::TensorMut<'_> {
         use embdl_core::tensor::TensorMut;
         match self {
             Self::F32(data) => TensorMut::F32(data),

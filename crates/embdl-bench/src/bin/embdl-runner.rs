@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use embdl_bench::{Input, RuntimeChoice, choices, nanoseconds, open, retest, time};
+use embdl_bench::{
+    Greeting, Input, RuntimeChoice, choices, nanoseconds, open, peak_rss_bytes, retest, serve, time,
+};
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
 use embdl_core::runtime::{LoadOptions, Runtime, Session};
@@ -18,9 +20,11 @@ Usage:
   embdl-runner list
   embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N]
   embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S]
+  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL]
 
 Without --runtime and --isa every runtime at every level that this machine has takes its turn. Each result is one line
-of JSON. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+of JSON. `serve` runs as often as each line of its input says and answers with the times: for benches in which
+programs take turns. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
@@ -50,6 +54,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         "test" | "bench" => run(&arguments),
+        "serve" => answer(&arguments),
         other => bail!("no command {other:?}\n\n{HELP}"),
     }
 }
@@ -78,6 +83,28 @@ fn run(arguments: &Arguments) -> Result<()> {
         println!("{line}");
     }
     Ok(())
+}
+
+/// The first of the chosen runtimes answers requests.
+fn answer(arguments: &Arguments) -> Result<()> {
+    let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(&bytes, &Limits::default())
+        .with_context(|| format!("reading {}", path.display()))?;
+    let choice = chosen(arguments)?.swap_remove(0);
+    let start = nanoseconds();
+    let mut session = load(&model, &choice, None)?;
+    let load_ns = nanoseconds().saturating_sub(start);
+    drop(model);
+    drop(bytes);
+    let greeting = Greeting {
+        name: format!("{} {}", choice.runtime, choice.isa),
+        version: env!("CARGO_PKG_VERSION").into(),
+        load_ns,
+        peak_rss: peak_rss_bytes(),
+    };
+    let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
+    Ok(serve(session.as_mut(), &greeting, stdin, stdout)?)
 }
 
 fn load(

@@ -1,0 +1,118 @@
+//! Runs on request, so that a bench can let programs take turns: each line of the input is a number of runs, each line of
+//! the answer their times.
+
+use std::io::{BufRead, Write};
+
+use embdl_core::runtime::Session;
+use serde::{Deserialize, Serialize};
+
+use crate::image::Input;
+use crate::machine::nanoseconds;
+use crate::retest::BenchError;
+use crate::timing::Buffer;
+
+/// Most runs of one request.
+pub(crate) const MAX_RUNS: u32 = 1_000_000;
+
+/// The first line of the answer: who runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Runtime and level, such as "atom avx2".
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Time of `Runtime::load`, file already read, in nanoseconds.
+    pub load_ns: u64,
+    /// Largest resident size of the process so far, in bytes; 0 where the system does not say.
+    pub peak_rss: u64,
+}
+
+/// The answer to a request: the time of each run in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// One a run.
+    pub ns: Vec<u64>,
+}
+
+/// Answers each request on `requests` until there are no more.
+///
+/// # Errors
+/// If a run fails, a request is not a number from 1 to [`MAX_RUNS`], or reading or writing fails.
+pub fn serve(
+    session: &mut dyn Session,
+    greeting: &Greeting,
+    requests: impl BufRead,
+    mut answers: impl Write,
+) -> Result<(), BenchError> {
+    let input = Input::random(session)?;
+    let mut outputs: Vec<Buffer> =
+        session.outputs().iter().map(|spec| Buffer::new(spec.kind)).collect();
+    let mut answer = |line: String| writeln!(answers, "{line}").and_then(|()| answers.flush());
+    answer(json(greeting))?;
+    for request in requests.lines() {
+        let request = request?;
+        let runs: u32 = request.trim().parse().unwrap_or(0);
+        if !(1..=MAX_RUNS).contains(&runs) {
+            return Err(BenchError::Request { request });
+        }
+        let mut times = Times { ns: Vec::with_capacity(runs as usize) };
+        for _ in 0..runs {
+            let mut views: Vec<_> = outputs.iter_mut().map(Buffer::tensor).collect();
+            let start = nanoseconds();
+            session.run(&[input.tensor()], &mut views)?;
+            times.ns.push(nanoseconds().saturating_sub(start));
+        }
+        answer(json(&times))?;
+    }
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("numbers and strings")
+}
+
+#[cfg(test)]
+mod tests {
+    use embdl_core::model::{Model, Node, Value};
+    use embdl_core::op::Op;
+    use embdl_core::runtime::{LoadOptions, Runtime};
+    use embdl_core::tensor::{Shape, ValueType};
+
+    use super::*;
+
+    #[test]
+    fn times_as_many_runs_as_asked_for() {
+        let kind = ValueType::f32(Shape::matrix(1, 4));
+        let value = |name: &str| Value { name: name.into(), kind };
+        let model = Model {
+            name: "softmax".into(),
+            values: vec![value("in"), value("out")],
+            nodes: vec![Node {
+                name: "softmax".into(),
+                op: Op::Softmax,
+                inputs: vec![0],
+                output: 1,
+                weight: None,
+                bias: None,
+            }],
+            tensors: vec![],
+            inputs: vec![0],
+            outputs: vec![1],
+            metadata: embdl_core::metadata::Metadata::default(),
+        };
+        let runtime = crate::runtimes::open("reference").unwrap();
+        let mut session = runtime.load(&model, &LoadOptions::default()).unwrap();
+        let greeting =
+            Greeting { name: "reference".into(), version: "1".into(), load_ns: 1, peak_rss: 2 };
+        let mut answers = Vec::new();
+        serve(&mut *session, &greeting, &b"3\n1\n"[..], &mut answers).unwrap();
+        let lines: Vec<&str> = core::str::from_utf8(&answers).unwrap().lines().collect();
+        assert_eq!(serde_json::from_str::<Greeting>(lines[0]).unwrap(), greeting);
+        let counts = [1, 2].map(|i| serde_json::from_str::<Times>(lines[i]).unwrap().ns.len());
+        assert_eq!(counts, [3, 1]);
+        for request in ["0", "x", "4000000000"] {
+            let error = serve(&mut *session, &greeting, request.as_bytes(), Vec::new());
+            assert!(matches!(error, Err(BenchError::Request { .. })), "{request}");
+        }
+    }
+}
