@@ -93,7 +93,9 @@ fn reuse(node: &Node, types: &[ValueType]) -> Reuse {
         {
             Reuse::Alias
         }
-        Op::Flatten | Op::Reshape(_) | Op::Activation(_) => Reuse::InPlace(1),
+        Op::Flatten | Op::Reshape(_) | Op::Activation(_) | Op::Unary(_) | Op::Mul | Op::PRelu => {
+            Reuse::InPlace(1)
+        }
         Op::Add(_) => Reuse::InPlace(2),
         _ => Reuse::Fresh,
     }

@@ -13,6 +13,10 @@
 
 use alloc::vec::Vec;
 
+mod pointwise;
+
+pub use pointwise::{AddRequant, MulRequant, PReluRequant, unary_table};
+
 /// Scale and zero point of a quantized activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -116,31 +120,10 @@ impl Requant {
     /// `None` if a ratio is not positive and finite, or out of range.
     #[must_use]
     pub fn new(ratios: &[f64], output: Quant, clamp: (u8, u8)) -> Option<Self> {
-        let largest = ratios.iter().copied().fold(0.0_f64, f64::max);
-        let valid = |ratio: &f64| ratio.is_finite() && *ratio > 0.0 && *ratio < 1_073_741_824.0;
-        if !ratios.iter().all(valid) || largest == 0.0 {
+        if !ratios.iter().all(|ratio| *ratio > 0.0) {
             return None;
         }
-        // The shift that brings the largest ratio to 2^30 ..= 2^31 - 1.
-        let mut shift = 0_u32;
-        let mut scaled = largest;
-        while scaled < 1_073_741_824.0 && shift < 62 {
-            scaled *= 2.0;
-            shift += 1;
-        }
-        if libm::floor(scaled + 0.5) >= 2_147_483_648.0 {
-            shift -= 1;
-        }
-        if shift == 0 {
-            return None;
-        }
-        let factor = libm::ldexp(1.0, i32::try_from(shift).ok()?);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "below 2^31 by the choice of the shift"
-        )]
-        let multipliers =
-            ratios.iter().map(|ratio| libm::floor(ratio * factor + 0.5) as i32).collect();
+        let (multipliers, shift) = fixed_point(ratios)?;
         Some(Self { multipliers, shift, zero_point: output.zero_point, min: clamp.0, max: clamp.1 })
     }
 
@@ -159,93 +142,6 @@ impl Requant {
     }
 }
 
-/// How two u8 activations become their sum: both differences from the zero point times their multiplier, one shared
-/// rounding right shift (ties up), the zero point, and a clamp.
-///
-/// Everything fits i32: multipliers are at most 2^21, so that the two products stay below 2^30 in sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddRequant {
-    /// Multiplier of the first summand.
-    pub lhs_multiplier: i32,
-    /// Multiplier of the second summand.
-    pub rhs_multiplier: i32,
-    /// Zero point of the first summand.
-    pub lhs_zero_point: u8,
-    /// Zero point of the second summand.
-    pub rhs_zero_point: u8,
-    /// Right shift, 1 to 30.
-    pub shift: u32,
-    /// Zero point of the result.
-    pub zero_point: u8,
-    /// Smallest level of the result: the zero point after ReLU.
-    pub min: u8,
-    /// Largest level of the result.
-    pub max: u8,
-}
-
-impl AddRequant {
-    /// For levels of `lhs` and `rhs` with results of `output`, or `None` if a ratio of scales is not below 2^20.
-    #[must_use]
-    pub fn new(lhs: Quant, rhs: Quant, output: Quant, clamp: (u8, u8)) -> Option<Self> {
-        let ratios = [lhs, rhs].map(|input| f64::from(input.scale) / f64::from(output.scale));
-        let largest = ratios[0].max(ratios[1]);
-        let valid = |ratio: &f64| ratio.is_finite() && *ratio > 0.0 && *ratio < 1_048_576.0;
-        if !ratios.iter().all(valid) {
-            return None;
-        }
-        // The shift that brings the larger ratio to 2^20 ..= 2^21.
-        let mut shift = 0_u32;
-        let mut scaled = largest;
-        while scaled < 1_048_576.0 && shift < 30 {
-            scaled *= 2.0;
-            shift += 1;
-        }
-        let factor = f64::from(1_u32 << shift);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "at most 2^21 by the choice of the shift"
-        )]
-        let [lhs_multiplier, rhs_multiplier] =
-            ratios.map(|ratio| libm::floor(ratio * factor + 0.5) as i32);
-        Some(Self {
-            lhs_multiplier,
-            rhs_multiplier,
-            lhs_zero_point: lhs.zero_point,
-            rhs_zero_point: rhs.zero_point,
-            shift,
-            zero_point: output.zero_point,
-            min: clamp.0,
-            max: clamp.1,
-        })
-    }
-
-    /// The same with the summands exchanged.
-    #[must_use]
-    pub const fn swapped(self) -> Self {
-        Self {
-            lhs_multiplier: self.rhs_multiplier,
-            rhs_multiplier: self.lhs_multiplier,
-            lhs_zero_point: self.rhs_zero_point,
-            rhs_zero_point: self.lhs_zero_point,
-            ..self
-        }
-    }
-
-    /// The level of the sum.
-    #[must_use]
-    #[inline]
-    pub fn apply(&self, lhs: u8, rhs: u8) -> u8 {
-        let sum = (i32::from(lhs) - i32::from(self.lhs_zero_point)) * self.lhs_multiplier
-            + (i32::from(rhs) - i32::from(self.rhs_zero_point)) * self.rhs_multiplier;
-        let level = ((sum + (1 << (self.shift - 1))) >> self.shift) + i32::from(self.zero_point);
-        #[expect(clippy::cast_possible_truncation, reason = "clamped to u8 levels")]
-        #[expect(clippy::cast_sign_loss, reason = "clamped to u8 levels")]
-        {
-            level.clamp(i32::from(self.min), i32::from(self.max)) as u8
-        }
-    }
-}
-
 /// What each level of `from` is as a level of `to`, within `clamp`; `None` if the ratio of scales is out of range.
 #[must_use]
 pub fn rescale_table(from: Quant, to: Quant, clamp: (u8, u8)) -> Option<[u8; 256]> {
@@ -256,6 +152,34 @@ pub fn rescale_table(from: Quant, to: Quant, clamp: (u8, u8)) -> Option<[u8; 256
         *slot = requant.apply(level - i32::from(from.zero_point), 0);
     }
     Some(table)
+}
+
+/// The multipliers nearest to `ratios` and the right shift that they share: the one at which the largest takes 31 bits.
+///
+/// `None` if a ratio is not finite or beyond 2^30 in either direction, or all are zero.
+fn fixed_point(ratios: &[f64]) -> Option<(Vec<i32>, u32)> {
+    let largest = ratios.iter().fold(0.0_f64, |largest, ratio| largest.max(ratio.abs()));
+    let valid = |ratio: &f64| ratio.is_finite() && ratio.abs() < 1_073_741_824.0;
+    if !ratios.iter().all(valid) || largest == 0.0 {
+        return None;
+    }
+    // The shift that brings the largest ratio to 2^30 ..= 2^31 - 1.
+    let mut shift = 0_u32;
+    let mut scaled = largest;
+    while scaled < 1_073_741_824.0 && shift < 62 {
+        scaled *= 2.0;
+        shift += 1;
+    }
+    if libm::floor(scaled + 0.5) >= 2_147_483_648.0 {
+        shift -= 1;
+    }
+    if shift == 0 {
+        return None;
+    }
+    let factor = libm::ldexp(1.0, i32::try_from(shift).ok()?);
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^31 by the choice of the shift")]
+    let multipliers = ratios.iter().map(|ratio| libm::floor(ratio * factor + 0.5) as i32).collect();
+    Some((multipliers, shift))
 }
 
 #[cfg(test)]
@@ -301,32 +225,6 @@ mod tests {
         for ratio in [0.0, -1.0, f64::NAN, f64::INFINITY, 2e9] {
             assert_eq!(Requant::new(&[ratio], output, (0, 255)), None, "{ratio}");
         }
-    }
-
-    #[test]
-    fn sums_match_exact_arithmetic() {
-        let quant = |scale, zero_point| Quant { scale, zero_point };
-        for (lhs, rhs, output) in [
-            (quant(0.013, 128), quant(0.021, 3), quant(0.03, 100)),
-            (quant(1.0, 0), quant(1e-4, 255), quant(0.9, 0)),
-            (quant(1e-5, 7), quant(1e-6, 9), quant(0.5, 30)),
-            (quant(3.0, 255), quant(2.0, 0), quant(1e-5, 128)),
-        ] {
-            let requant = AddRequant::new(lhs, rhs, output, (0, 255)).unwrap();
-            for a in 0..=255 {
-                for b in (0..=255).step_by(5) {
-                    let real = (f64::from(a) - f64::from(lhs.zero_point)) * f64::from(lhs.scale)
-                        + (f64::from(b) - f64::from(rhs.zero_point)) * f64::from(rhs.scale);
-                    let exact = real / f64::from(output.scale) + f64::from(output.zero_point) + 0.5;
-                    let expected = libm::floor(exact).clamp(0.0, 255.0);
-                    let got = f64::from(requant.apply(a, b));
-                    let near_tie = (exact - libm::floor(exact + 0.5)).abs() < 1e-3;
-                    assert!(near_tie || got == expected, "{requant:?} {a} {b}: {got} {expected}");
-                    assert_eq!(requant.swapped().apply(b, a), requant.apply(a, b));
-                }
-            }
-        }
-        assert_eq!(AddRequant::new(quant(2e6, 0), quant(1.0, 0), quant(1.0, 0), (0, 255)), None);
     }
 
     #[test]

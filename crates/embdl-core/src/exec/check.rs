@@ -107,7 +107,7 @@ fn check_node(model: &Model<'_>, node: &Node) -> Result<(), RuntimeError> {
         return Err(invalid(&node.name, "its result has another shape than its operator gives"));
     }
     let channels = weight.map(|weight| Shape::vector(weight.dim(0)));
-    if bias.is_some() && bias != channels {
+    if bias.is_some() && !(node.op.is_layer() && bias == channels) {
         return Err(invalid(&node.name, "its bias does not have one element an output channel"));
     }
     Ok(())

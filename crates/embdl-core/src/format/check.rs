@@ -77,20 +77,12 @@ impl Site<'_> {
     fn float_result(&self, shape: Shape) -> Result<ValueType, FormatError> {
         match self.op {
             Op::Quantize => {
-                let quant = self.quant.ok_or_else(|| self.types("its result has no scale"))?;
-                return Ok(ValueType::u8(shape, quant));
+                return Ok(ValueType::u8(shape, self.given()?));
             }
             Op::Dequantize => return Err(self.element_type(DType::F32)),
             _ => self.no_quant()?,
         }
-        let is_float = |tensor: &EncodedTensor<'_>| {
-            matches!(tensor.values, Values::F32 | Values::CodebookF32(_))
-                && tensor.scales == Scales::None
-        };
-        // Integers with scales are floats in fewer bits.
-        let is_scaled =
-            |tensor: &EncodedTensor<'_>| is_narrow(tensor) && tensor.scales != Scales::None;
-        if !self.weight.is_none_or(|weight| is_float(weight) || is_scaled(weight)) {
+        if !self.weight.is_none_or(is_real) {
             return Err(self.types("its input is float, its weight is neither float nor scaled"));
         }
         if !self.bias.is_none_or(is_float) {
@@ -104,13 +96,37 @@ impl Site<'_> {
         match self.op {
             Op::Conv2d(_) | Op::Dense(_) => self.integer_layer(shape, first),
             Op::Add(_) => {
-                let quant = self.quant.ok_or_else(|| self.types("its result has no scale"))?;
+                let quant = self.given()?;
                 self.check_inputs(quant)?;
                 Ok(ValueType::u8(shape, quant))
             }
             Op::Concat(_) | Op::GlobalAveragePool => self.own_or_same(shape, first),
             Op::Pool(pool) if pool.kind != PoolKind::Max => self.own_or_same(shape, first),
-            Op::Pool(_) | Op::Activation(_) | Op::Flatten | Op::Reshape(_) => {
+            Op::Mul => {
+                let quant = self.given()?;
+                let mut ratio = 1.0 / f64::from(quant.scale);
+                for input in self.inputs {
+                    ratio *= f64::from(self.scale_of(input)?);
+                }
+                self.check_ratio(ratio)?;
+                Ok(ValueType::u8(shape, quant))
+            }
+            Op::PRelu => {
+                if !self.weight.is_some_and(is_real) {
+                    return Err(self.types("its slopes are neither float nor scaled"));
+                }
+                let quant = self.given()?;
+                self.check_inputs(quant)?;
+                Ok(ValueType::u8(shape, quant))
+            }
+            Op::Unary(_) => Ok(ValueType::u8(shape, self.given()?)),
+            Op::Pool(_)
+            | Op::Activation(_)
+            | Op::Flatten
+            | Op::Reshape(_)
+            | Op::Resize(_)
+            | Op::Transpose(_)
+            | Op::Pad(_) => {
                 self.no_quant()?;
                 Ok(same(first.quant))
             }
@@ -182,10 +198,18 @@ impl Site<'_> {
 
     fn check_inputs(&self, result: Quant) -> Result<(), FormatError> {
         for input in self.inputs {
-            let quant = input.quant.ok_or_else(|| self.types("its input has no scale"))?;
-            self.check_ratio(f64::from(quant.scale) / f64::from(result.scale))?;
+            self.check_ratio(f64::from(self.scale_of(input)?) / f64::from(result.scale))?;
         }
         Ok(())
+    }
+
+    fn scale_of(&self, input: &ValueType) -> Result<f32, FormatError> {
+        input.quant.map(|quant| quant.scale).ok_or_else(|| self.types("its input has no scale"))
+    }
+
+    /// Quantization that must be stated.
+    fn given(&self) -> Result<Quant, FormatError> {
+        self.quant.ok_or_else(|| self.types("its result has no scale"))
     }
 
     fn check_ratio(&self, ratio: f64) -> Result<(), FormatError> {
@@ -211,6 +235,16 @@ impl Site<'_> {
     const fn types(&self, problem: &'static str) -> FormatError {
         FormatError::Types { node: self.node, op: self.op.name(), problem }
     }
+}
+
+/// Whether the tensor has floats as they are.
+fn is_float(tensor: &EncodedTensor<'_>) -> bool {
+    matches!(tensor.values, Values::F32 | Values::CodebookF32(_)) && tensor.scales == Scales::None
+}
+
+/// Whether the tensor has real values: floats, or integers with scales, which are floats in fewer bits.
+fn is_real(tensor: &EncodedTensor<'_>) -> bool {
+    is_float(tensor) || (is_narrow(tensor) && tensor.scales != Scales::None)
 }
 
 /// Whether the tensor has integers of up to 8 bits.

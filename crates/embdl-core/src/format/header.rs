@@ -2,6 +2,7 @@
 
 use super::error::FormatError;
 use super::limits::{Limit, Limits};
+use super::opcode_two;
 use crate::model::Model;
 
 /// What a file starts with.
@@ -19,7 +20,8 @@ pub(super) const FLAG_METADATA: u16 = 1 << 1;
 /// The oldest version that can express the model: a file is always written in that one, so that old readers read all
 /// that they understand, and a model has one file.
 pub(super) fn version_of(model: &Model<'_>) -> u16 {
-    if model.metadata.is_empty() { 1 } else { 2 }
+    let newer = model.nodes.iter().any(|node| opcode_two::is_needed(&node.op));
+    if newer || !model.metadata.is_empty() { 2 } else { 1 }
 }
 
 /// What the header says.

@@ -11,6 +11,7 @@ mod layout;
 mod limits;
 mod metadata;
 mod opcode;
+mod opcode_two;
 mod read;
 mod tensor;
 mod write;

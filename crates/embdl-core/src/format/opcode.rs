@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::cursor::{Cursor, push_varint};
 use super::error::FormatError;
+use super::opcode_two;
 use crate::op::{Activation, Concat, Conv2d, Dense, Lrn, Op, Pool, PoolKind, Reshape, Window};
 use crate::tensor::{MAX_RANK, Shape};
 
@@ -25,6 +26,8 @@ const FLATTEN: u8 = 10;
 const RESHAPE: u8 = 11;
 const QUANTIZE: u8 = 12;
 const DEQUANTIZE: u8 = 13;
+/// A second byte with the operator follows; since version 2.
+const MORE: u8 = 14;
 
 /// Second byte of layers with weights.
 const BIAS: u8 = 1 << 0;
@@ -131,6 +134,24 @@ impl Head {
             }
             QUANTIZE => Op::Quantize,
             DEQUANTIZE => Op::Dequantize,
+            MORE => {
+                let op = opcode_two::read(cursor)?;
+                if op == Op::Mul {
+                    if head.inputs.is_some() {
+                        return Err(FormatError::NotCanonical { at, what: "an operator" });
+                    }
+                    head.inputs = Some(2);
+                }
+                if op == Op::PRelu {
+                    let at = cursor.at();
+                    let flags = cursor.byte()?;
+                    if flags & !EXPLICIT_TENSORS != 0 {
+                        return Err(FormatError::NotCanonical { at, what: "flags" });
+                    }
+                    head.explicit_tensors = flags & EXPLICIT_TENSORS != 0;
+                }
+                op
+            }
             _ => return Err(FormatError::UnknownCode { what: "operator", code, at }),
         };
         Ok(head)
@@ -153,14 +174,17 @@ impl Head {
             Op::Reshape(_) => RESHAPE,
             Op::Quantize => QUANTIZE,
             Op::Dequantize => DEQUANTIZE,
+            Op::Unary(_) | Op::Mul | Op::PRelu | Op::Resize(_) | Op::Transpose(_) | Op::Pad(_) => {
+                MORE
+            }
         };
         let activation = match self.op.activation() {
             Activation::None => 0,
             Activation::Relu => 1 << 4,
             Activation::Relu6 => 2 << 4,
         };
-        let lists_inputs = matches!(self.op, Op::Add(_) | Op::Concat(_));
-        let explicit = if self.inputs.is_some() && !lists_inputs { EXPLICIT_INPUT } else { 0 };
+        let explicit =
+            if self.inputs.is_some() && !lists_inputs(&self.op) { EXPLICIT_INPUT } else { 0 };
         let quant = if self.has_quant { OUTPUT_QUANT } else { 0 };
         out.push(code | activation | explicit | quant);
         let tensors = if self.has_bias { BIAS } else { 0 }
@@ -192,9 +216,18 @@ impl Head {
                 }
             }
             Op::Reshape(reshape) => push_shape(out, 0, reshape.shape),
-            _ => {}
+            Op::PRelu => {
+                opcode_two::push(out, &self.op);
+                out.push(tensors);
+            }
+            op => opcode_two::push(out, op),
         }
     }
+}
+
+/// Whether all inputs of the operator are written, not only one that is not the newest value.
+pub(super) const fn lists_inputs(op: &Op) -> bool {
+    matches!(op, Op::Add(_) | Op::Concat(_) | Op::Mul)
 }
 
 fn activation(code: u8, at: usize) -> Result<Activation, FormatError> {

@@ -11,7 +11,7 @@ use super::header::{self, FLAG_METADATA, FLAG_NAMES, HEADER_LEN};
 use super::layout::TensorLayout;
 use super::limits::{Limit, Limits};
 use super::metadata;
-use super::opcode::{Head, read_shape};
+use super::opcode::{Head, lists_inputs, read_shape};
 use super::tensor::{self, read_scale};
 use crate::metadata::Metadata;
 use crate::model::{EncodedTensor, Model, Node, TensorId, Value, ValueId};
@@ -40,8 +40,11 @@ pub fn verify(model: &Model<'_>) -> Result<(), FormatError> {
         let is_float = model.values[node.inputs[0]].kind.dtype == DType::F32;
         if let Some(id) = node.weight {
             let weight = &model.tensors[id];
-            let result =
-                if is_float { weight.dequantize().map(drop) } else { weight.decode_i8().map(drop) };
+            let result = if is_float || node.op == Op::PRelu {
+                weight.dequantize().map(drop)
+            } else {
+                weight.decode_i8().map(drop)
+            };
             result.map_err(|source| FormatError::Tensor { tensor: id, source })?;
         }
         if let Some(id) = node.bias {
@@ -204,12 +207,11 @@ impl<'a> Reader<'a, '_> {
             let claimed = u64::from(count);
             return Err(FormatError::CountTooLarge { what: "inputs of a node", claimed, left });
         }
-        let lists_inputs = matches!(head.op, Op::Add(_) | Op::Concat(_));
         let mut inputs = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let at = self.cursor.at();
             let back = self.cursor.varint()? as usize;
-            if back == 0 && !lists_inputs {
+            if back == 0 && !lists_inputs(&head.op) {
                 return Err(FormatError::NotCanonical { at, what: "an operand" });
             }
             let id = newest.checked_sub(back).ok_or(FormatError::IndexOutOfRange {
@@ -290,6 +292,9 @@ impl<'a> Reader<'a, '_> {
 
     /// The shape of a weight, of which the file has only what the input does not tell.
     fn weight_shape(&mut self, op: &Op, input: Shape) -> Result<Shape, FormatError> {
+        if *op == Op::PRelu {
+            return Ok(Shape::vector(input.dim(input.rank() - 1)));
+        }
         let mut dims = [self.cursor.varint()? as usize, 1, 1, 1];
         let rank = if let Op::Conv2d(conv) = op {
             dims[1] = self.cursor.varint()? as usize;

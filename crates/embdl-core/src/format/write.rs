@@ -10,7 +10,7 @@ use super::error::FormatError;
 use super::header::{self, FLAG_METADATA, FLAG_NAMES, HEADER_LEN, Header};
 use super::limits::{Limit, Limits};
 use super::metadata;
-use super::opcode::{Head, push_shape};
+use super::opcode::{Head, lists_inputs, push_shape};
 use super::read::{INPUT_IS_U8, is_input_type, is_name, read};
 use super::tensor;
 use crate::model::{EncodedTensor, Model, Node, Value};
@@ -253,8 +253,7 @@ fn push_node(
         });
     }
     let newest = node.output - 1;
-    let lists_inputs = matches!(node.op, Op::Add(_) | Op::Concat(_));
-    let is_explicit = lists_inputs || node.inputs != [newest];
+    let is_explicit = lists_inputs(&node.op) || node.inputs != [newest];
     let input_count = count(Limit::Values, node.inputs.len())?;
     let tensors = || node.weight.iter().chain(&node.bias);
     let new = tensors().enumerate().all(|(at, &id)| id == *known_tensors + at);
@@ -293,7 +292,11 @@ fn stated_quant(op: &Op, inputs: &[ValueType], result: &ValueType) -> Option<Qua
     let input = inputs.first()?;
     match (op, input.dtype, result.dtype) {
         (Op::Quantize, ..) => result.quant,
-        (Op::Conv2d(_) | Op::Dense(_) | Op::Add(_), DType::U8, DType::U8) => result.quant,
+        (
+            Op::Conv2d(_) | Op::Dense(_) | Op::Add(_) | Op::Mul | Op::PRelu | Op::Unary(_),
+            DType::U8,
+            DType::U8,
+        ) => result.quant,
         (Op::Concat(_) | Op::GlobalAveragePool | Op::Pool(_), DType::U8, _) => {
             result.quant.filter(|_| result.quant != input.quant)
         }

@@ -1,12 +1,20 @@
 //! Element by element: activations, addition, tables, and the way between floats and levels.
 
 use super::clamp;
+use crate::op::Unary;
 use crate::quant::{AddRequant, Quant};
 
 /// Clamps to `bounds` where the elements stand; NaN stays NaN.
 pub fn clamp_f32(bounds: (f32, f32), data: &mut [f32]) {
     for x in data {
         *x = clamp(*x, bounds);
+    }
+}
+
+/// Applies a function where the elements stand.
+pub fn unary_f32(unary: Unary, data: &mut [f32]) {
+    for x in data {
+        *x = unary.apply(*x);
     }
 }
 

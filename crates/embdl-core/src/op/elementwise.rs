@@ -1,4 +1,4 @@
-//! Element-wise operators: activations and addition.
+//! Element-wise operators: activations, sums, products, slopes.
 
 use super::OpError;
 use crate::tensor::Shape;
@@ -50,6 +50,36 @@ pub(super) fn infer_add(lhs: Shape, rhs: Shape) -> Result<Shape, OpError> {
             op: "add",
             shape: rhs,
             reason: "it differs from the first input's",
+        })
+    }
+}
+
+/// The second factor has the first's shape, or one element for each sample and channel: `[n, 1, 1, c]`.
+pub(super) fn infer_mul(lhs: Shape, rhs: Shape) -> Result<Shape, OpError> {
+    let a_channel = lhs.rank() == 4
+        && rhs.rank() == 4
+        && [rhs.dim(1), rhs.dim(2)] == [1, 1]
+        && [rhs.dim(0), rhs.dim(3)] == [lhs.dim(0), lhs.dim(3)];
+    if lhs == rhs || a_channel {
+        Ok(lhs)
+    } else {
+        Err(OpError::InputShape {
+            op: "mul",
+            shape: rhs,
+            reason: "it has neither the first input's shape nor one element a channel",
+        })
+    }
+}
+
+/// The weight has one slope for each element of the last axis.
+pub(super) fn infer_prelu(input: Shape, weight: Shape) -> Result<Shape, OpError> {
+    if weight == Shape::vector(input.dim(input.rank() - 1)) {
+        Ok(input)
+    } else {
+        Err(OpError::WeightShape {
+            op: "prelu",
+            shape: weight,
+            reason: "it is not one slope for each channel",
         })
     }
 }

@@ -1,7 +1,7 @@
-//! Operators that move elements: concatenation, flatten, reshape.
+//! Operators that move elements: concatenation, flatten, reshape, transpose, pad.
 
 use super::OpError;
-use crate::tensor::Shape;
+use crate::tensor::{MAX_RANK, Shape};
 
 /// Joins values along `axis`, which is never the batch. ONNX Concat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Concat {
             }
             joined = joined.checked_add(shape.dim(axis)).ok_or(OpError::TooLarge { op })?;
         }
-        let mut dims = [1; crate::tensor::MAX_RANK];
+        let mut dims = [1; MAX_RANK];
         for (at, dim) in first.iter().enumerate() {
             dims[at] = if at == axis { joined } else { dim };
         }
@@ -73,4 +73,85 @@ pub(super) fn infer_flatten(input: Shape) -> Result<Shape, OpError> {
         .try_fold(1_usize, usize::checked_mul)
         .ok_or(OpError::TooLarge { op })?;
     Shape::new(&[input.dim(0), features]).ok_or(OpError::TooLarge { op })
+}
+
+/// Reorders axes; the batch stays first. ONNX Transpose.
+///
+/// Axis `i` of the result is axis `order[i]` of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Transpose {
+    /// A permutation that keeps 0, and what is beyond the input's rank, in place.
+    pub order: [u8; MAX_RANK],
+}
+
+impl Transpose {
+    /// From the input's axis for each axis of the result; `None` if that is no permutation that keeps the batch.
+    #[must_use]
+    pub fn new(order: &[usize]) -> Option<Self> {
+        let mut own = [0, 1, 2, 3];
+        for (slot, &axis) in own.get_mut(..order.len())?.iter_mut().zip(order) {
+            *slot = u8::try_from(axis).ok()?;
+        }
+        Some(Self { order: own }).filter(|transpose| transpose.is_permutation(order.len()))
+    }
+
+    fn is_permutation(&self, rank: usize) -> bool {
+        let mut seen = [false; MAX_RANK];
+        for (at, &axis) in self.order.iter().enumerate() {
+            let axis = usize::from(axis);
+            if axis >= MAX_RANK || seen[axis] || ((at == 0 || at >= rank) && axis != at) {
+                return false;
+            }
+            seen[axis] = true;
+        }
+        true
+    }
+
+    pub(super) fn infer(self, input: Shape) -> Result<Shape, OpError> {
+        let op = "transpose";
+        if !self.is_permutation(input.rank()) {
+            let digits = self.order.iter().fold(0, |all, &axis| all * 10 + u64::from(axis));
+            return Err(OpError::Attribute { op, attribute: "order", value: digits });
+        }
+        let mut dims = [1; MAX_RANK];
+        for (slot, &axis) in dims.iter_mut().zip(&self.order[..input.rank()]) {
+            *slot = input.dim(usize::from(axis));
+        }
+        Shape::new(&dims[..input.rank()]).ok_or(OpError::TooLarge { op })
+    }
+}
+
+/// Adds zeros around height and width, where no window takes them in. ONNX Pad, constant mode, zero.
+///
+/// Shapes: `[n, h, w, c]` to `[n, top + h + bottom, left + w + right, c]`. Levels are padded with the zero point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Pad {
+    /// Rows before the first.
+    pub top: usize,
+    /// Columns before the first.
+    pub left: usize,
+    /// Rows after the last.
+    pub bottom: usize,
+    /// Columns after the last.
+    pub right: usize,
+}
+
+impl Pad {
+    pub(super) fn infer(self, input: Shape) -> Result<Shape, OpError> {
+        let op = "pad";
+        if input.rank() != 4 {
+            return Err(OpError::InputShape { op, shape: input, reason: "it is not [n, h, w, c]" });
+        }
+        for (attribute, value) in
+            [("top", self.top), ("left", self.left), ("bottom", self.bottom), ("right", self.right)]
+        {
+            if value > 65_536 {
+                return Err(OpError::Attribute { op, attribute, value: value as u64 });
+            }
+        }
+        let [h, w] = [self.top + input.dim(1) + self.bottom, self.left + input.dim(2) + self.right];
+        Shape::new(&[input.dim(0), h, w, input.dim(3)]).ok_or(OpError::TooLarge { op })
+    }
 }

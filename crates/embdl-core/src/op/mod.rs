@@ -6,13 +6,17 @@ mod elementwise;
 mod layout;
 mod norm;
 mod pool;
+mod resize;
+mod unary;
 
 pub use conv2d::{Conv2d, Window};
 pub use dense::Dense;
 pub use elementwise::Activation;
-pub use layout::{Concat, Reshape};
+pub use layout::{Concat, Pad, Reshape, Transpose};
 pub use norm::{BatchNorm, Lrn};
 pub use pool::{Pool, PoolKind};
+pub use resize::{Coordinates, Resize, ResizeMode};
+pub use unary::{Real, Unary};
 
 use crate::tensor::{DType, Shape};
 
@@ -48,6 +52,19 @@ pub enum Op {
     Quantize,
     /// u8 levels or i32 accumulators to float. ONNX DequantizeLinear.
     Dequantize,
+    /// Element-wise function that is more than a clamp.
+    Unary(Unary),
+    /// Element-wise product of two values of one shape, or of a map and one factor for each sample and channel,
+    /// `[n, 1, 1, c]`, as squeeze-and-excitation has it. ONNX Mul.
+    Mul,
+    /// `x` where it is not negative, elsewhere `x` times the slope of its channel; takes a weight `[c]`. ONNX PRelu.
+    PRelu,
+    /// Another height and width by interpolation.
+    Resize(Resize),
+    /// Another order of axes.
+    Transpose(Transpose),
+    /// Zeros around height and width.
+    Pad(Pad),
 }
 
 /// Why an operator cannot take its inputs.
@@ -102,6 +119,16 @@ pub enum OpError {
         /// Its value.
         value: u64,
     },
+    /// An attribute that is a real number is outside of what the operator means.
+    #[error("{op} cannot have {attribute} = {value}")]
+    RealAttribute {
+        /// Operator.
+        op: &'static str,
+        /// Attribute.
+        attribute: &'static str,
+        /// Its value.
+        value: Real,
+    },
     /// The operator does not compute on this element type.
     #[error("{op} does not compute on {dtype}")]
     ElementType {
@@ -140,13 +167,25 @@ impl Op {
             Self::Reshape(_) => "reshape",
             Self::Quantize => "quantize",
             Self::Dequantize => "dequantize",
+            Self::Unary(unary) => unary.name(),
+            Self::Mul => "mul",
+            Self::PRelu => "prelu",
+            Self::Resize(_) => "resize",
+            Self::Transpose(_) => "transpose",
+            Self::Pad(_) => "pad",
         }
     }
 
     /// Whether the operator takes a weight.
     #[must_use]
     pub const fn takes_weight(&self) -> bool {
-        matches!(self, Self::Conv2d(_) | Self::Dense(_) | Self::BatchNorm(_))
+        self.is_layer() || matches!(self, Self::PRelu | Self::BatchNorm(_))
+    }
+
+    /// Whether the operator multiplies with a matrix of weights, and may have a bias: what compression works on.
+    #[must_use]
+    pub const fn is_layer(&self) -> bool {
+        matches!(self, Self::Conv2d(_) | Self::Dense(_))
     }
 
     /// The shape of the result.
@@ -156,7 +195,7 @@ impl Op {
     pub fn infer(&self, inputs: &[Shape], weight: Option<Shape>) -> Result<Shape, OpError> {
         let op = self.name();
         let expected = match self {
-            Self::Add(_) => 2,
+            Self::Add(_) | Self::Mul => 2,
             Self::Concat(_) => inputs.len().max(1),
             _ => 1,
         };
@@ -181,6 +220,12 @@ impl Op {
             (Self::BatchNorm(norm), Some(weight)) => norm.infer(input, weight)?,
             (Self::Flatten, _) => layout::infer_flatten(input)?,
             (Self::Reshape(reshape), _) => reshape.infer(input)?,
+            (Self::Unary(unary), _) => unary.infer(input)?,
+            (Self::Mul, _) => elementwise::infer_mul(input, inputs[1])?,
+            (Self::PRelu, Some(weight)) => elementwise::infer_prelu(input, weight)?,
+            (Self::Resize(resize), _) => resize.infer(input)?,
+            (Self::Transpose(transpose), _) => transpose.infer(input)?,
+            (Self::Pad(pad), _) => pad.infer(input)?,
             _ => input,
         };
         shape.checked_len().filter(|&len| len > 0).ok_or(OpError::TooLarge { op })?;

@@ -10,7 +10,10 @@ use embdl_core::encoding::encode::{self, Book, Candidate, EncodeOptions, WeightD
 use embdl_core::format::HEADER_LEN;
 use embdl_core::metadata::{Channels, Filter, Fit, Metadata, Preprocess};
 use embdl_core::model::{Model, Node, Scales, Value, ValueId};
-use embdl_core::op::{Activation, Concat, Conv2d, Dense, Lrn, Op, Pool, PoolKind, Reshape, Window};
+use embdl_core::op::{
+    Activation, Concat, Conv2d, Coordinates, Dense, Lrn, Op, Pad, Pool, PoolKind, Reshape, Resize,
+    ResizeMode, Transpose, Unary, Window,
+};
 use embdl_core::quant::Quant;
 use embdl_core::tensor::{DType, Shape, ValueType};
 
@@ -251,7 +254,7 @@ fn random_node(made: &mut Made, random: &mut Random) {
     }
     let is_float = kind.dtype == DType::F32;
     let activation = [Activation::None, Activation::Relu, Activation::Relu6][random.below(3)];
-    match random.below(14) {
+    match random.below(18) {
         0..=4 => random_layer(made, random, input, activation),
         5 | 6 if kind.shape.rank() == 4 => {
             let is_max = random.chance(50);
@@ -309,6 +312,7 @@ fn random_node(made: &mut Made, random: &mut Random) {
                 made.node(Op::Reshape(reshape), &[input], none, keep.0, keep.1);
             }
         }
+        13..=16 => random_newer(made, random, input),
         _ if is_float => {
             let quant = random.quant();
             made.node(Op::Quantize, &[input], none, DType::U8, Some(quant));
@@ -316,6 +320,70 @@ fn random_node(made: &mut Made, random: &mut Random) {
         _ => {
             made.node(Op::Dequantize, &[input], none, DType::F32, None);
         }
+    }
+}
+
+/// Appends an operator of version 2 of the format.
+fn random_newer(made: &mut Made, random: &mut Random, input: ValueId) {
+    let ValueType { shape, dtype, quant } = made.values[input].kind;
+    let none = (None, None);
+    let own = if dtype == DType::F32 { None } else { Some(random.quant()) };
+    let is_map = shape.rank() == 4;
+    match random.below(6) {
+        0 => {
+            let (alpha, beta) = (random.real(), random.real());
+            let unary = [
+                Unary::Sigmoid,
+                Unary::HardSigmoid { alpha, beta },
+                Unary::HardSwish,
+                Unary::Silu,
+                Unary::Tanh,
+                Unary::LeakyRelu { alpha },
+                Unary::Elu { alpha },
+                Unary::Clip { min: f32::NEG_INFINITY, max: alpha },
+            ][random.below(8)];
+            made.node(Op::Unary(unary), &[input], none, dtype, own);
+        }
+        1 => {
+            let mut factor = input;
+            if is_map && random.chance(50) {
+                factor = made.node(Op::GlobalAveragePool, &[input], none, dtype, quant);
+            }
+            made.node(Op::Mul, &[input, factor], none, dtype, own);
+        }
+        2 => {
+            let channels = Shape::vector(shape.dim(shape.rank() - 1));
+            let slopes = made.tensor(random_floats(random, channels));
+            made.node(Op::PRelu, &[input], (slopes, None), dtype, own);
+            if random.chance(30) {
+                made.node(Op::PRelu, &[input], (slopes, None), dtype, own);
+            }
+        }
+        3 if is_map => {
+            let coordinates =
+                [Coordinates::HalfPixel, Coordinates::AlignCorners, Coordinates::Asymmetric];
+            let resize = Resize {
+                height: 1 + random.below(9),
+                width: 1 + random.below(9),
+                mode: [ResizeMode::Nearest, ResizeMode::Linear][random.below(2)],
+                coordinates: coordinates[random.below(3)],
+            };
+            made.node(Op::Resize(resize), &[input], none, dtype, quant);
+        }
+        4 => {
+            let mut order: Vec<usize> = (0..shape.rank()).collect();
+            for at in 1..order.len() {
+                order.swap(at, 1 + random.below(at));
+            }
+            let transpose = Transpose::new(&order).expect("a permutation that keeps the batch");
+            made.node(Op::Transpose(transpose), &[input], none, dtype, quant);
+        }
+        5 if is_map => {
+            let [top, left, bottom, right] = [0; 4].map(|_: u8| random.below(3));
+            let pad = Op::Pad(Pad { top, left, bottom, right });
+            made.node(pad, &[input], none, dtype, quant);
+        }
+        _ => {}
     }
 }
 
