@@ -142,6 +142,23 @@ impl GraphBuilder {
         self.node(name, Op::Dense(Dense { activation }), &[input], Some(weight), Some(bias))
     }
 
+    /// Adds a slope below zero for each channel, 0.25 at first. Source: He et al. 2015, "Delving Deep into Rectifiers",
+    /// §2.1.
+    ///
+    /// # Errors
+    /// If the input has no elements.
+    pub fn prelu(&mut self, name: &str, input: ValueId) -> Result<ValueId, GraphError> {
+        let channels = self.graph.values[input].shape.iter().last().unwrap_or(0);
+        let slopes = Param::new(
+            format!("{name}.slope"),
+            ParamRole::Bias,
+            Shape::vector(channels),
+            vec![0.25; channels],
+        );
+        let slopes = self.param(slopes);
+        self.node(name, Op::PRelu, &[input], Some(slopes), None)
+    }
+
     /// Adds max pooling.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use embdl_core::op::{Op, Unary};
+
 use crate::graph::Graph;
 use crate::param::Form;
 
@@ -24,6 +26,7 @@ impl fmt::Display for Graph {
                 inputs.join(", "),
                 output.shape
             )?;
+            write_attributes(f, &node.op)?;
             if node.op.activation() != embdl_core::op::Activation::None {
                 write!(f, " then {:?}", node.op.activation())?;
             }
@@ -46,5 +49,20 @@ impl fmt::Display for Graph {
         let outputs: Vec<&str> =
             self.outputs.iter().map(|&id| self.values[id].name.as_str()).collect();
         writeln!(f, "  output {}", outputs.join(", "))
+    }
+}
+
+/// Attributes that neither the name of the operator nor the shapes tell.
+fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
+    match op {
+        Op::Unary(Unary::HardSigmoid { alpha, beta }) => write!(f, ", alpha {alpha} beta {beta}"),
+        Op::Unary(Unary::LeakyRelu { alpha } | Unary::Elu { alpha }) => write!(f, ", alpha {alpha}"),
+        Op::Unary(Unary::Clip { min, max }) => write!(f, ", {min} to {max}"),
+        Op::Resize(resize) => write!(f, ", {:?} {:?}", resize.mode, resize.coordinates),
+        Op::Transpose(transpose) => write!(f, ", order {:?}", transpose.order),
+        Op::Pad(pad) => {
+            write!(f, ", top {} left {} bottom {} right {}", pad.top, pad.left, pad.bottom, pad.right)
+        }
+        _ => Ok(()),
     }
 }

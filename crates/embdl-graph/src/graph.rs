@@ -57,7 +57,7 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// Value written.
     pub output: ValueId,
-    /// Weight of convolutions and dense layers; of batch normalization, the factor of each channel.
+    /// Weight of convolutions and dense layers, slopes of PReLU; of batch normalization, the factor of each channel.
     pub weight: Option<ParamId>,
     /// Bias of convolutions, dense layers and batch normalization.
     pub bias: Option<ParamId>,
@@ -92,9 +92,10 @@ impl Graph {
         node.op.macs(self.values[node.output].shape, weight)
     }
 
-    /// Nodes that have weights, in execution order.
+    /// Convolutions and dense layers with their weights, in execution order: what compression works on.
     pub fn layers(&self) -> impl Iterator<Item = (&Node, &Param)> {
-        self.nodes.iter().filter_map(|node| Some((node, &self.params[node.weight?])))
+        let layers = self.nodes.iter().filter(|node| node.op.is_layer());
+        layers.filter_map(|node| Some((node, &self.params[node.weight?])))
     }
 
     /// The node that writes `value`, if it is not an input.

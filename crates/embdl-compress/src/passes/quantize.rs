@@ -48,9 +48,19 @@ impl Pass for QuantizeActivations<'_> {
                 | Op::GlobalAveragePool
                 | Op::Flatten
                 | Op::Reshape(_)
-                | Op::Activation(_) => chosen[node.inputs[0]],
+                | Op::Activation(_)
+                | Op::Resize(_)
+                | Op::Transpose(_)
+                | Op::Pad(_) => chosen[node.inputs[0]],
                 Op::Conv2d(_) | Op::Dense(_) if graph.outputs.contains(&node.output) => None,
-                Op::Conv2d(_) | Op::Dense(_) | Op::Add(_) | Op::Concat(_) | Op::Quantize => {
+                Op::Conv2d(_)
+                | Op::Dense(_)
+                | Op::Add(_)
+                | Op::Concat(_)
+                | Op::Unary(_)
+                | Op::Mul
+                | Op::PRelu
+                | Op::Quantize => {
                     Some(observed(node.output)?)
                 }
                 Op::Lrn(_) | Op::BatchNorm(_) | Op::Softmax | Op::Dequantize => None,
@@ -91,6 +101,7 @@ impl Pass for QuantizeWeights {
         let layers: Vec<(usize, u8, bool)> = graph
             .nodes
             .iter()
+            .filter(|node| node.op.is_layer())
             .filter_map(|node| {
                 let (_, bits) =
                     self.bits.iter().find(|(pattern, _)| glob::matches(pattern, &node.name))?;
