@@ -1,12 +1,14 @@
 //! Problems of whole models: every operator through `Runtime` and `Session`, from memory and from the bytes of a file.
 
 mod elementwise;
+mod functions;
 mod layers;
 mod networks;
 mod random;
 mod windows;
 
 pub use elementwise::{boundaries, element_wise, layouts, normalizations};
+pub use functions::{functions, moved, products};
 pub use layers::{convolutions, dense_layers};
 pub use networks::{batches, lenet5_int8, networks};
 pub use random::random_networks;
@@ -282,6 +284,9 @@ pub fn all() -> Vec<Problem> {
         layouts(),
         normalizations(),
         boundaries(),
+        functions(),
+        products(),
+        moved(),
         networks(),
         batches(),
     ]

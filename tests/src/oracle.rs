@@ -3,6 +3,9 @@
 //! Values are real numbers for float models, and whole numbers (levels, accumulators) for integer ones, which doubles
 //! hold exactly; requantization goes through `embdl_core::quant`, where it is defined. Slow, on purpose.
 
+mod moving;
+mod unary;
+
 use embdl_core::model::{Model, Node};
 use embdl_core::op::{Activation, Conv2d, Lrn, Op, Pool, PoolKind};
 use embdl_core::quant::{AddRequant, Requant, rescale_table};
@@ -86,6 +89,15 @@ fn compute(model: &Model<'_>, node: &Node, inputs: &[&Tensor], to: ValueType) ->
             let quant = input.kind.quant.expect("quantized");
             input.data.iter().map(|&q| (q - input.zero()) * f64::from(quant.scale)).collect()
         }
+        Op::Unary(unary) => unary::apply(*unary, input, to),
+        Op::Mul => unary::product(input, inputs[1], to),
+        Op::PRelu => {
+            let slopes = model.tensors[node.weight.expect("slopes")].dequantize().expect("decodes");
+            unary::slopes(&slopes, input, to)
+        }
+        Op::Resize(resize) => moving::resize(resize, input, to),
+        Op::Transpose(transpose) => moving::transpose(transpose.order, input, to),
+        Op::Pad(pad) => moving::pad(*pad, input, to),
     }
 }
 

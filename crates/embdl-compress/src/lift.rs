@@ -63,6 +63,16 @@ pub fn lift(model: &Model<'_>) -> Result<Graph, LiftError> {
         let failed = |source| LiftError::Tensor { node: name.clone(), source };
         let weight =
             node.weight.map(|id| weight(&name, &model.tensors[id])).transpose().map_err(failed)?;
+        // Slopes are not what compression works on.
+        let weight = weight.map(|param| match node.op {
+            Op::PRelu => Param::new(
+                format!("{name}.slope"),
+                ParamRole::Bias,
+                param.shape,
+                param.effective().to_vec(),
+            ),
+            _ => param,
+        });
         let input_scale = graph.values[inputs[0]].quant.map_or(1.0, |quant| quant.scale);
         let bias = node
             .bias

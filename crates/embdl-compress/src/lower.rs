@@ -155,10 +155,9 @@ impl<'a> Lowering<'a> {
             (Op::Conv2d(_) | Op::Dense(_), Some(_)) => {
                 node.weight.is_some_and(|id| self.graph.params[id].levels().is_some())
             }
-            (
-                Op::Add(_) | Op::Concat(_) | Op::Unary(_) | Op::Mul | Op::PRelu,
-                Some(_),
-            ) => output.quant.is_some(),
+            (Op::Add(_) | Op::Concat(_) | Op::Unary(_) | Op::Mul | Op::PRelu, Some(_)) => {
+                output.quant.is_some()
+            }
             (Op::Lrn(_) | Op::Softmax, _) | (_, None) => false,
             (_, Some(quants)) => output.quant == Some(quants[0]),
         };
@@ -167,7 +166,8 @@ impl<'a> Lowering<'a> {
             .iter()
             .map(|&id| if integer { self.levels(id) } else { self.float(id) })
             .collect();
-        let weight = node.weight.map(|id| self.weight(id, integer && node.op.is_layer())).transpose()?;
+        let weight =
+            node.weight.map(|id| self.weight(id, integer && node.op.is_layer())).transpose()?;
         let bias = match (node.bias, integer, &quants) {
             (Some(id), true, Some(quants)) => Some(self.integer_bias(node, id, quants[0])?),
             (Some(id), _, _) => Some(self.float_bias(id)?),

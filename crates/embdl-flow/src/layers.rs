@@ -14,7 +14,7 @@ pub fn of_file(bytes: &[u8]) -> Result<Vec<LayerRecord>, FormatError> {
     let layout = format::layout(bytes, &Limits::default())?;
     let mut records = Vec::new();
     for (at, node) in model.nodes.iter().enumerate() {
-        let Some(id) = node.weight else { continue };
+        let Some(id) = node.weight.filter(|_| node.op.is_layer()) else { continue };
         let weight = &model.tensors[id];
         let weights = weight.shape.len() as u64;
         let bias = node.bias.map_or((0, 0), |bias| {

@@ -56,12 +56,18 @@ impl fmt::Display for Graph {
 fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
     match op {
         Op::Unary(Unary::HardSigmoid { alpha, beta }) => write!(f, ", alpha {alpha} beta {beta}"),
-        Op::Unary(Unary::LeakyRelu { alpha } | Unary::Elu { alpha }) => write!(f, ", alpha {alpha}"),
+        Op::Unary(Unary::LeakyRelu { alpha } | Unary::Elu { alpha }) => {
+            write!(f, ", alpha {alpha}")
+        }
         Op::Unary(Unary::Clip { min, max }) => write!(f, ", {min} to {max}"),
         Op::Resize(resize) => write!(f, ", {:?} {:?}", resize.mode, resize.coordinates),
         Op::Transpose(transpose) => write!(f, ", order {:?}", transpose.order),
         Op::Pad(pad) => {
-            write!(f, ", top {} left {} bottom {} right {}", pad.top, pad.left, pad.bottom, pad.right)
+            write!(
+                f,
+                ", top {} left {} bottom {} right {}",
+                pad.top, pad.left, pad.bottom, pad.right
+            )
         }
         _ => Ok(()),
     }

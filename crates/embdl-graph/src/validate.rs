@@ -134,7 +134,7 @@ impl Graph {
                 .infer(&shapes, weight)
                 .map_err(|source| GraphError::Op { node: node.name.clone(), source })?;
             if let Some(bias) = node.bias.map(param_of).transpose()?
-                && (!node.op.is_layer()
+                && (!node.op.takes_bias()
                     || weight.is_none_or(|weight| bias.shape != Shape::vector(weight.dim(0))))
             {
                 return Err(GraphError::Param {

@@ -179,6 +179,9 @@ impl<'a> Exporter<'a> {
                     "it is for training; fold it into the layer before it first",
                 ));
             }
+            Op::Unary(_) | Op::Mul | Op::PRelu | Op::Resize(_) | Op::Transpose(_) | Op::Pad(_) => {
+                return Err(unsupported("it is not written yet"));
+            }
             Op::Quantize | Op::Dequantize => {
                 return Err(unsupported(
                     "levels are rounded otherwise in ONNX; export before them",

@@ -137,6 +137,13 @@ impl Layer<'_> {
             }
             // NHWC order stays, and tensors are flat. Levels are simulated where values are written.
             Op::Flatten | Op::Reshape(_) | Op::Quantize | Op::Dequantize => x.clone(),
+            Op::Unary(_) | Op::Mul | Op::PRelu | Op::Resize(_) | Op::Transpose(_) | Op::Pad(_) => {
+                return Err(TrainError::Unsupported {
+                    node: self.node.name.clone(),
+                    op: self.node.op.name(),
+                    reason: "training has no gradient for it",
+                });
+            }
         })
     }
 

@@ -42,8 +42,10 @@ impl PruneMagnitude {
     /// # Errors
     /// If a share is outside of 0 to 1 or a pattern matches no layer.
     pub fn apply(&self, graph: &mut Graph) -> Result<(), CompressError> {
-        let layers: Vec<(String, usize)> =
-            graph.nodes.iter().filter_map(|node| Some((node.name.clone(), node.weight?))).collect();
+        let layers: Vec<(String, usize)> = graph
+            .layers()
+            .filter_map(|(node, _)| Some((node.name.clone(), node.weight?)))
+            .collect();
         let keep = self.kept_counts(graph, &layers)?;
         for ((_, id), keep) in layers.iter().zip(keep) {
             let param = &mut graph.params[*id];

@@ -60,9 +60,7 @@ impl Pass for QuantizeActivations<'_> {
                 | Op::Unary(_)
                 | Op::Mul
                 | Op::PRelu
-                | Op::Quantize => {
-                    Some(observed(node.output)?)
-                }
+                | Op::Quantize => Some(observed(node.output)?),
                 Op::Lrn(_) | Op::BatchNorm(_) | Op::Softmax | Op::Dequantize => None,
             };
         }
@@ -99,10 +97,8 @@ impl Pass for QuantizeWeights {
             }
         }
         let layers: Vec<(usize, u8, bool)> = graph
-            .nodes
-            .iter()
-            .filter(|node| node.op.is_layer())
-            .filter_map(|node| {
+            .layers()
+            .filter_map(|(node, _)| {
                 let (_, bits) =
                     self.bits.iter().find(|(pattern, _)| glob::matches(pattern, &node.name))?;
                 let per_channel = self.per_channel && !graph.outputs.contains(&node.output);

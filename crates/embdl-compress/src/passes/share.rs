@@ -32,9 +32,8 @@ impl Pass for ShareWeights {
             }
         }
         let layers: Vec<(usize, u8)> = graph
-            .nodes
-            .iter()
-            .filter_map(|node| {
+            .layers()
+            .filter_map(|(node, _)| {
                 let (_, bits) =
                     self.bits.iter().find(|(pattern, _)| glob::matches(pattern, &node.name))?;
                 Some((node.weight?, *bits))

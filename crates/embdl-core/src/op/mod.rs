@@ -182,7 +182,13 @@ impl Op {
         self.is_layer() || matches!(self, Self::PRelu | Self::BatchNorm(_))
     }
 
-    /// Whether the operator multiplies with a matrix of weights, and may have a bias: what compression works on.
+    /// Whether the operator takes a bias beside its weight.
+    #[must_use]
+    pub const fn takes_bias(&self) -> bool {
+        self.is_layer() || matches!(self, Self::BatchNorm(_))
+    }
+
+    /// Whether the operator multiplies with a matrix of weights: what compression works on.
     #[must_use]
     pub const fn is_layer(&self) -> bool {
         matches!(self, Self::Conv2d(_) | Self::Dense(_))
