@@ -3,7 +3,7 @@
 
 use embdl_data::catalog::{LoadOptions, load};
 use embdl_graph::zoo;
-use embdl_train::{EpochReport, Run, TrainConfig, TrainHooks, evaluate, train};
+use embdl_train::{Device, EpochReport, Run, TrainConfig, TrainHooks, evaluate, train};
 
 struct Print;
 
@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         teacher: None,
         checkpoints: None,
         threads: None,
+        device: Device::Cpu,
     };
     train(&mut graph, &run, &config, &mut Print)?;
     let found = evaluate(&graph, data.test.for_report())?;

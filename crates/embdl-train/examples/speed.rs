@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use embdl_data::synthetic::{Lengths, split};
 use embdl_graph::{Graph, zoo};
-use embdl_train::{HookError, Run, TrainConfig, TrainError, TrainHooks, train};
+use embdl_train::{Device, HookError, Run, TrainConfig, TrainError, TrainHooks, train};
 
 /// Notes when each step begins.
 #[derive(Default)]
@@ -35,6 +35,7 @@ fn main() -> Result<(), TrainError> {
         teacher: None,
         checkpoints: None,
         threads: Some(threads),
+        device: Device::Cpu,
     };
     let config = TrainConfig { epochs: 1, batch, learning_rate: 0.005, ..TrainConfig::default() };
     let mut clock = Clock::default();

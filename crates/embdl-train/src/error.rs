@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::device::Device;
+
 /// Why a training or an evaluation fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -90,6 +92,36 @@ pub enum TrainError {
         learning_rate: f32,
         /// Largest norm of the gradients.
         clip_norm: f32,
+    },
+    /// No device has this name.
+    #[error("there is no device {name:?}; there are cpu, cuda, cuda:N, wgpu")]
+    UnknownDevice {
+        /// What was asked for.
+        name: String,
+    },
+    /// The program lacks the device's backend.
+    #[error(
+        "this program was built without {device}; build it with: cargo build --release -p embdl-cli --features {feature}"
+    )]
+    DeviceNotBuilt {
+        /// Device.
+        device: Device,
+        /// Feature that has it.
+        feature: &'static str,
+    },
+    /// The machine lacks the device.
+    #[error("cannot train on {device}: {reason}")]
+    NoDevice {
+        /// Device.
+        device: Device,
+        /// What its runtime says.
+        reason: String,
+    },
+    /// A device failed while it was in use.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What its runtime says.
+        reason: String,
     },
     /// A hook failed.
     #[error("at step {step}: {source}")]

@@ -9,7 +9,7 @@ use crate::config::TrainConfig;
 use crate::constraint::{pull_back, trained, trained_mut};
 use crate::kernels::{PART, fake_quant, vectorized};
 use crate::optimizer::{Moments, Rule};
-use crate::tape::flat;
+use crate::storage::{elements, flat};
 
 /// What training keeps of one parameter beside its trained values.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub(crate) fn update(
     let clip = clip_factor(graph, gradients, config.clip_norm)?;
     for ((param, slot), gradient) in graph.params.iter_mut().zip(slots).zip(gradients) {
         let Some(gradient) = gradient else { continue };
-        let gradient: &[f32] = gradient.storage();
+        let gradient = elements(gradient);
         let is_shared = matches!(param.form, Form::Shared { .. });
         let decay =
             if param.role == ParamRole::Weight && !is_shared { config.weight_decay } else { 0.0 };
@@ -89,7 +89,7 @@ fn clip_factor(graph: &Graph, gradients: &[Option<FlexTensor>], limit: f32) -> R
     let mut sum = 0.0;
     for (param, gradient) in graph.params.iter().zip(gradients) {
         let Some(gradient) = gradient else { continue };
-        let gradient: &[f32] = gradient.storage();
+        let gradient = elements(gradient);
         // Parts add up in their order, whichever thread is first.
         let squares: Vec<f64> = match &param.mask {
             None => gradient.par_chunks(PART).map(sum_of_squares).collect(),

@@ -10,8 +10,8 @@ use embdl_data::augment::Augmentation;
 use embdl_data::synthetic::{Lengths, split};
 use embdl_graph::{Form, Graph, GraphBuilder, zoo};
 use embdl_train::{
-    CheckpointError, Checkpoints, Distillation, EpochReport, HookError, OptimizerConfig, Run,
-    Schedule, TrainConfig, TrainError, TrainHooks, TrainReport, activations, evaluate, logits,
+    CheckpointError, Checkpoints, Device, Distillation, EpochReport, HookError, OptimizerConfig,
+    Run, Schedule, TrainConfig, TrainError, TrainHooks, TrainReport, activations, evaluate, logits,
     train,
 };
 
@@ -26,6 +26,7 @@ fn run<'a>(data: &'a Split) -> Run<'a> {
         teacher: None,
         checkpoints: None,
         threads: Some(2),
+        device: Device::Cpu,
     }
 }
 

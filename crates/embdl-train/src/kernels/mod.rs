@@ -4,15 +4,20 @@
 //! `[out, in]`. Work is cut into parts that do not depend on the number of threads, and partial sums are added in a
 //! fixed order, so results are the same bit for bit on any number of cores.
 
+pub(crate) mod batch_norm;
 pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod fake_quant;
+pub(crate) mod functions;
 pub(crate) mod gemm;
+pub(crate) mod layout;
 pub(crate) mod loss;
 pub(crate) mod norm;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+pub(crate) mod products;
+pub(crate) mod resize;
 
 /// Elements of one part of an element-wise pass: small enough for the first-level cache, large enough to schedule.
 pub(crate) const PART: usize = 8192;

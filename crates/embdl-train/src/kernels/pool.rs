@@ -70,6 +70,11 @@ impl Taps {
         self.count
     }
 
+    /// Share of each tap in the mean of each pixel's window.
+    pub(crate) fn shares(&self, include_pads: bool) -> Vec<f32> {
+        (0..self.ends.len()).map(|pixel| share(self, pixel, include_pads)).collect()
+    }
+
     /// Number and offset of the taps of `pixel` that lie on the image.
     #[inline(always)]
     pub(crate) fn of(&self, pixel: usize) -> impl Iterator<Item = (usize, usize)> {

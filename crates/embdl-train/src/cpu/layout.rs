@@ -1,0 +1,99 @@
+//! Operators that move elements: joining, transposing, padding, resizing.
+
+use embdl_core::op::{Pad, Resize, Transpose};
+use embdl_core::tensor::Shape;
+
+use super::tape::{Saved, Tensor, record, values};
+use crate::kernels::layout::{self, Permutation};
+use crate::kernels::pointwise;
+use crate::kernels::resize::{Interpolation, neighbours};
+use crate::operators::shape_of;
+
+pub(super) fn concat(inputs: &[&Tensor], axis: usize) -> Tensor {
+    let run = |shape: Shape| shape.iter().skip(axis).product::<usize>();
+    let mut joined = inputs[0].clone();
+    for &input in &inputs[1..] {
+        let (shape, more) = (shape_of(&joined), shape_of(input));
+        let (lhs, rhs) = (run(shape), run(more));
+        let y = pointwise::concat(values(&joined), lhs, values(input), rhs);
+        let mut extents: Vec<usize> = shape.iter().collect();
+        extents[axis] += more.dim(axis);
+        let output = Shape::new(&extents).expect("a valid graph's shapes have a length");
+        joined = record([&joined, input], y, output, || SavedConcat { lhs, rhs });
+    }
+    joined
+}
+
+#[derive(Clone, Debug)]
+struct SavedConcat {
+    lhs: usize,
+    rhs: usize,
+}
+
+impl Saved<2> for SavedConcat {
+    fn gradients(self, dy: &mut [f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+        let (lhs, rhs) = pointwise::split(dy, self.lhs, self.rhs);
+        [Some(lhs), Some(rhs)]
+    }
+}
+
+pub(super) fn transpose(transpose: &Transpose, x: &Tensor) -> Tensor {
+    let permutation = Permutation::new(shape_of(x), transpose.order.map(usize::from));
+    let y = permutation.forward(values(x));
+    record([x], y, permutation.output(), || SavedTranspose { permutation })
+}
+
+#[derive(Clone, Debug)]
+struct SavedTranspose {
+    permutation: Permutation,
+}
+
+impl Saved<1> for SavedTranspose {
+    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+        [Some(self.permutation.inverse().forward(dy))]
+    }
+}
+
+pub(super) fn pad(pad: &Pad, x: &Tensor) -> Tensor {
+    let input = shape_of(x);
+    let (height, width) =
+        (pad.top + input.dim(1) + pad.bottom, pad.left + input.dim(2) + pad.right);
+    let output = Shape::nhwc(input.dim(0), height, width, input.dim(3));
+    let y = layout::pad(values(x), input, output, [pad.top, pad.left]);
+    record([x], y, output, || SavedPad { input, output, corner: [pad.top, pad.left] })
+}
+
+#[derive(Clone, Debug)]
+struct SavedPad {
+    input: Shape,
+    output: Shape,
+    corner: [usize; 2],
+}
+
+impl Saved<1> for SavedPad {
+    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+        [Some(layout::crop(dy, self.output, self.input, self.corner))]
+    }
+}
+
+pub(super) fn resize(resize: &Resize, x: &Tensor) -> Tensor {
+    let input = shape_of(x);
+    let interpolation = Interpolation {
+        input,
+        rows: neighbours(resize, input.dim(1), resize.height),
+        columns: neighbours(resize, input.dim(2), resize.width),
+    };
+    let y = interpolation.forward(values(x));
+    record([x], y, interpolation.output(), || SavedResize { interpolation })
+}
+
+#[derive(Clone, Debug)]
+struct SavedResize {
+    interpolation: Interpolation,
+}
+
+impl Saved<1> for SavedResize {
+    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+        [Some(self.interpolation.gradient(dy))]
+    }
+}
