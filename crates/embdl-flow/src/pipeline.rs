@@ -8,6 +8,7 @@ use embdl_compress::{EncodeOptions, Encoded, Pass, PassReport, encode, sensitivi
 use embdl_core::quant::Quant;
 use embdl_data::{Split, atomic};
 use embdl_graph::{Graph, zoo};
+use embdl_train::Device;
 
 use crate::error::FlowError;
 use crate::layers;
@@ -43,6 +44,8 @@ pub struct Job {
     pub foreign: Vec<Foreign>,
     /// Folder of the data set for programs that retest elsewhere.
     pub data_dir: Option<PathBuf>,
+    /// Where training and the evaluations within it run; retests use the runtimes of the host.
+    pub device: Device,
     /// Whether to measure sensitivity and latency for the report.
     pub details: bool,
 }
@@ -61,6 +64,7 @@ impl Job {
 /// # Errors
 /// If a step fails; steps that are done stay on disk and count when the job is resumed.
 pub fn run(job: &Job, split: &Split, progress: &dyn Progress) -> Result<NetworkRecord, FlowError> {
+    job.device.check()?;
     let dir = job.dir();
     let steps = Steps {
         job,
@@ -125,6 +129,7 @@ pub fn train_only(
     split: &Split,
     progress: &dyn Progress,
 ) -> Result<(Graph, StepRecord), FlowError> {
+    job.device.check()?;
     let dir = job.dir();
     let state = StateDir::open(&dir.join("state"), job.resume)?;
     let steps = Steps { job, split, progress, state, dir };
@@ -160,18 +165,9 @@ impl Steps<'_> {
                 }
             })?,
         };
-        let (seed, validation) = (self.job.seed.to_string(), recipe.validation.to_string());
-        let weights =
-            self.job.start.as_ref().map_or(String::new(), |graph| format!("{:?}", graph.params));
-        let identity = [
-            env!("CARGO_PKG_VERSION"),
-            &recipe.network,
-            &recipe.dataset,
-            &seed,
-            &validation,
-            &weights,
-        ];
-        let key = StepKey::root(&identity).then(&["train", &format!("{:?}", recipe.train)]);
+        let names = (env!("CARGO_PKG_VERSION"), &recipe.network, &recipe.dataset);
+        let identity = (names, self.job.seed, recipe.validation, &self.job.start);
+        let key = StepKey::root(&identity)?.then("train", &recipe.train)?;
         let state = self.step("train", &key, &start, DENSE, |graph| self.train(graph))?;
         Ok((key, state))
     }
@@ -183,28 +179,28 @@ impl Steps<'_> {
         let mut done = vec![trained];
         let teacher = done[0].graph.clone();
         if let Some(step) = &recipe.prune {
-            key = key.then(&["prune", &format!("{step:?}")]);
+            key = key.then("prune", step)?;
             let before = &done[done.len() - 1].graph;
             let state = self
                 .step("prune", &key, before, SPARSE, |graph| self.prune(graph, step, &teacher))?;
             done.push(state);
         }
         if let Some(step) = &recipe.share {
-            key = key.then(&["share", &format!("{step:?}")]);
+            key = key.then("share", step)?;
             let before = &done[done.len() - 1].graph;
             let state = self
                 .step("share", &key, before, SPARSE, |graph| self.share(graph, step, &teacher))?;
             done.push(state);
         }
         if let Some(step) = &recipe.quantize {
-            key = key.then(&["quantize", &format!("{step:?}")]);
+            key = key.then("quantize", step)?;
             let before = &done[done.len() - 1].graph;
             let state = self.step("quantize", &key, before, SPARSE, |graph| {
                 self.quantize(graph, step, &teacher)
             })?;
             done.push(state);
         }
-        key = key.then(&["huffman"]);
+        key = key.then("huffman", &())?;
         let before = &done[done.len() - 1].graph;
         let state = self.step("huffman", &key, before, EncodeOptions::default(), |_| {
             Ok(Done {
@@ -359,6 +355,7 @@ impl Steps<'_> {
             state: &self.state,
             seed: self.job.seed,
             progress: self.progress,
+            device: self.job.device,
         }
     }
 

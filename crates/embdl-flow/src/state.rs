@@ -25,31 +25,29 @@ pub(crate) struct StepState {
 }
 
 /// Identifies a step by everything that its result depends on.
+///
+/// Settings go in as what they serialize to, not as how they print: a key outlives a change of a `Debug` text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepKey([u8; 32]);
 
 impl StepKey {
-    /// The key of the first step: program version, network, data set, seed.
-    #[must_use]
-    pub(crate) fn root(parts: &[&str]) -> Self {
-        Self(digest(&[0; 32], parts))
+    /// The key of what comes before all steps: program version, network, data set, seed.
+    ///
+    /// # Errors
+    /// If `identity` has no binary form.
+    pub(crate) fn root(identity: &impl Serialize) -> Result<Self, FlowError> {
+        Self([0; 32]).then("start", identity)
     }
 
     /// The key of a step with these settings after `self`.
-    #[must_use]
-    pub(crate) fn then(&self, parts: &[&str]) -> Self {
-        Self(digest(&self.0, parts))
+    ///
+    /// # Errors
+    /// If the settings have no binary form.
+    pub(crate) fn then(&self, step: &str, settings: &impl Serialize) -> Result<Self, FlowError> {
+        let bytes = postcard::to_stdvec(&(self.0, step, settings))
+            .map_err(|source| FlowError::State { step: step.into(), source })?;
+        Ok(Self(Sha256::digest(bytes).into()))
     }
-}
-
-fn digest(before: &[u8; 32], parts: &[&str]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(before);
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finalize().into()
 }
 
 /// Where the steps of one network keep their state.
@@ -148,11 +146,11 @@ mod tests {
     fn only_the_same_key_and_whole_bytes_are_taken() {
         let dir = tempfile::tempdir().unwrap();
         let resumed = StateDir::open(dir.path(), true).unwrap();
-        let key = StepKey::root(&["lenet", "1"]);
+        let key = StepKey::root(&("lenet", 1)).unwrap();
         assert_eq!(resumed.load("train", &key), None);
         resumed.save("train", &key, &state()).unwrap();
         assert_eq!(resumed.load("train", &key), Some(state()));
-        assert_eq!(resumed.load("train", &key.then(&["other"])), None);
+        assert_eq!(resumed.load("train", &key.then("other", &()).unwrap()), None);
         assert_eq!(StateDir::open(dir.path(), false).unwrap().load("train", &key), None);
 
         let path = dir.path().join("train.state");
@@ -170,7 +168,30 @@ mod tests {
     }
 
     #[test]
-    fn parts_do_not_run_together() {
-        assert_ne!(StepKey::root(&["ab", "c"]), StepKey::root(&["a", "bc"]));
+    fn keys_differ_where_steps_settings_or_what_came_before_do() {
+        let root = StepKey::root(&("lenet", 1)).unwrap();
+        let settings = embdl_train::TrainConfig::default();
+        let other = embdl_train::TrainConfig { learning_rate: 0.051, ..settings.clone() };
+        let keys = [
+            root.clone(),
+            StepKey::root(&("lenet", 2)).unwrap(),
+            StepKey::root(&("lene", "t", 1)).unwrap(),
+            root.then("train", &settings).unwrap(),
+            root.then("train", &other).unwrap(),
+            root.then("prune", &settings).unwrap(),
+            root.then("train", &settings).unwrap().then("train", &settings).unwrap(),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(keys[at + 1..].iter().all(|other| other != key), "key {at}");
+        }
+        assert_eq!(root.then("train", &settings).unwrap(), keys[3]);
+    }
+
+    /// A key that changed by itself would silently train again: this one is of version 1 of the form above.
+    #[test]
+    fn keys_stay_what_they_are() {
+        let key = StepKey::root(&("lenet-5", "mnist", 7_u64)).unwrap();
+        let hex: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "d33a12cd079150578d747a4672c811ee681dfd1aff03428e8766488864b952ec");
     }
 }

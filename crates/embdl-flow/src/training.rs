@@ -5,7 +5,8 @@ use embdl_compress::passes::{PruneMagnitude, Sparsity, cubic_density};
 use embdl_data::{Dataset, Split};
 use embdl_graph::Graph;
 use embdl_train::{
-    Checkpoints, EpochReport, HookError, Run, TrainConfig, TrainHooks, activations, evaluate, train,
+    Checkpoints, Device, EpochReport, HookError, Run, TrainConfig, TrainHooks, activations,
+    evaluate_on, train,
 };
 
 use crate::error::FlowError;
@@ -21,6 +22,7 @@ pub(crate) struct Training<'a> {
     pub(crate) state: &'a StateDir,
     pub(crate) seed: u64,
     pub(crate) progress: &'a dyn Progress,
+    pub(crate) device: Device,
 }
 
 impl Training<'_> {
@@ -50,6 +52,7 @@ impl Training<'_> {
             teacher: teacher.filter(|_| config.distill.is_some()),
             checkpoints: Some(&checkpoints),
             threads: std::thread::available_parallelism().ok().map(usize::from),
+            device: self.device,
         };
         let mut hooks = Hooks { prune, progress: self.progress, validation: None };
         let report = train(graph, &run, &config, &mut hooks)?;
@@ -57,9 +60,8 @@ impl Training<'_> {
     }
 
     /// Accuracy of the network in training arithmetic, 0 to 1.
-    #[expect(clippy::unused_self, reason = "reads as what training measures")]
     pub(crate) fn accuracy(&self, graph: &Graph, images: &Dataset) -> Result<f64, FlowError> {
-        Ok(evaluate(graph, images)?.accuracy)
+        Ok(evaluate_on(self.device, graph, images)?.accuracy)
     }
 
     /// Observes all activations on the first `count` training images.

@@ -46,6 +46,7 @@ fn run(out: &Path, recipe: &str, resume: bool) -> NetworkRecord {
     let options = LoadOptions { validation_len: recipe.validation, ..LoadOptions::default() };
     let split = catalog::load(&recipe.dataset, &options).unwrap();
     let job = Job {
+        device: embdl_train::Device::Cpu,
         recipe,
         seed: 3,
         out: out.into(),

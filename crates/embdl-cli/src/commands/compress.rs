@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let start = import_onnx(&args.model)?;
     let before = start.fp32_bytes();
     let job = Job {
+        device: embdl_train::Device::Cpu,
         seed: args.seed,
         out: args.out.with_extension("run"),
         resume: args.resume,

@@ -9,6 +9,7 @@ use embdl_flow::pipeline::{self, Job};
 use embdl_flow::record::{Provenance, RunRecord};
 use embdl_flow::report;
 use embdl_flow::retest::Foreign;
+use embdl_train::Device;
 
 use super::{RecipeArgs, write};
 use crate::data::{self, DataArgs};
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Also retest with this program, as LABEL=COMMAND; one that begins with qemu- counts as emulated.
     #[arg(long, value_name = "LABEL=COMMAND")]
     retest: Vec<String>,
+    /// Where training runs: cpu, cuda, cuda:N, wgpu. A GPU needs a program built with that feature.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// Go on where an interrupted run stopped.
     #[arg(long)]
     resume: bool,
@@ -81,6 +85,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
                 start: None,
                 foreign: foreign.clone(),
                 data_dir: args.data.data.clone(),
+                device: args.device,
                 details: at == 0,
             };
             networks.push(pipeline::run(&job, &split, &bars)?);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use embdl_flow::pipeline::{self, Job};
 use embdl_flow::recipe::Recipe;
+use embdl_train::Device;
 use serde::Serialize;
 
 use super::{RecipeArgs, import_onnx, write};
@@ -40,9 +41,9 @@ pub(crate) struct Args {
     /// Seed of initial weights, data order and augmentation.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where computations run.
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    /// Where training runs: cpu, cuda, cuda:N, wgpu. A GPU needs a program built with that feature.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// The trained network.
     #[arg(long, value_name = "FILE", default_value = "model.onnx")]
     out: PathBuf,
@@ -73,6 +74,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
         start: args.from.as_deref().map(import_onnx).transpose()?,
         foreign: Vec::new(),
         data_dir: args.data.data.clone(),
+        device: args.device,
         details: false,
         recipe,
     };
