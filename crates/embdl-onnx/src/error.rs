@@ -73,7 +73,7 @@ pub enum ImportError {
         name: String,
     },
     /// A node cannot be expressed.
-    #[error("node {node:?} ({op}): {source}")]
+    #[error("node {node:?} ({op}): {source} (what is read of {op}: docs/src/operators.md)")]
     Node {
         /// Name of the node, or of its first output where it has none.
         node: String,
@@ -207,9 +207,9 @@ pub enum NodeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// The values are in another file.
+    /// The values are in another file, and the model was not read from a folder.
     #[error(
-        "its values are in another file ({location:?}); save the model with its weights inside"
+        "its values are in another file ({location:?}); import the model from its folder, or save it with its weights inside"
     )]
     External {
         /// Name of that file.
@@ -228,6 +228,14 @@ pub enum TensorError {
     Dims {
         /// Dimensions in the file.
         dims: Vec<i64>,
+    },
+    /// The values are in another file that is not read.
+    #[error("its values are in another file ({location:?}): {reason}")]
+    Location {
+        /// Name of that file.
+        location: String,
+        /// Why it is not read.
+        reason: &'static str,
     },
     /// There are more or fewer values than the dimensions say.
     #[error("its dimensions {dims:?} ask for {expected} values, the file has {found}")]

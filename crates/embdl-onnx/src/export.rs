@@ -1,5 +1,7 @@
-//! Graph to ONNX: opset 17, fp32, NCHW, weights as the network computes with them.
+//! Graph to ONNX: opset 17, NCHW, weights as the network computes with them, in fp32 or as levels.
 
+mod elementwise;
+mod levels;
 mod writer;
 
 use embdl_core::op::{Activation, Op, Pool, PoolKind, Window};
@@ -12,7 +14,7 @@ use tract_onnx::pb::{
 };
 
 use crate::error::ExportError;
-use crate::layout::{self, Blocks, NCHW_TO_NHWC, NHWC_TO_NCHW};
+use crate::layout::{self, NCHW_TO_NHWC, NHWC_TO_NCHW, Order, View, sample_dims};
 use writer::{Writer, float_attribute, int_attribute, ints_attribute, tensor_info};
 
 /// Operator set that is written.
@@ -28,14 +30,17 @@ pub struct ExportOptions {
     pub doc: String,
     /// Keys and values: data set, accuracy, seed, command and so on.
     pub metadata: Vec<(String, String)>,
+    /// Whether integers stay integers: levels of values between QuantizeLinear and DequantizeLinear, weights of layers that
+    /// compute in integers as int8, their biases as int32. Otherwise everything is fp32, and values are not rounded.
+    pub quantized: bool,
 }
 
 /// Writes a graph as an ONNX model.
 ///
 /// Weights are [effective](embdl_graph::Param::effective): pruned ones zero, shared ones their centroid, integers
 /// their level times scale. The batch is the symbolic dimension `N`. Levels of activations
-/// ([`Value::quant`](embdl_graph::Value::quant)) are not written. Reading the file back gives the same graph, with
-/// free weights.
+/// ([`Value::quant`](embdl_graph::Value::quant)) are written if [`ExportOptions::quantized`] asks for them. Reading the
+/// file back gives the same graph, with free weights where they are written as floats.
 ///
 /// # Errors
 /// If the graph is not valid, or has a node that opset 17 cannot express.
@@ -59,7 +64,7 @@ pub fn export_with(graph: &Graph, options: &ExportOptions) -> Result<Vec<u8>, Ex
         metadata_props: metadata
             .map(|(key, value)| StringStringEntryProto { key: key.clone(), value: value.clone() })
             .collect(),
-        graph: Some(Exporter::new(graph).run()?),
+        graph: Some(Exporter::new(graph, options.quantized).run()?),
         ..ModelProto::default()
     };
     let len_bytes = model.encoded_len();
@@ -74,16 +79,18 @@ struct Exporter<'a> {
     writer: Writer,
     /// Name of each value in the file, in NCHW order where it has four dimensions.
     names: Vec<String>,
-    /// Order of the elements of a sample of each value.
-    blocks: Vec<Blocks>,
+    /// Order of the elements of a sample of each value that is a row of features.
+    orders: Vec<Order>,
     /// Values that leave the graph under the name they have there.
     is_output: Vec<bool>,
     /// Whether every reader is a dense layer, whose weight can take any order of inputs.
     only_dense: Vec<bool>,
+    /// Whether levels are written.
+    quantized: bool,
 }
 
 impl<'a> Exporter<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph, quantized: bool) -> Self {
         let mut is_output = vec![false; graph.values.len()];
         graph.outputs.iter().for_each(|&value| is_output[value] = true);
         let mut only_dense: Vec<bool> = is_output.iter().map(|&is_output| !is_output).collect();
@@ -96,15 +103,20 @@ impl<'a> Exporter<'a> {
         let names = graph.values.iter().map(|value| writer.name(&value.name, "value")).collect();
         // Some programs, tract among them, know nodes and constants by names of one kind.
         graph.nodes.iter().for_each(|node| writer.reserve(&node.name));
-        let blocks = graph.values.iter().map(|value| Blocks::plain(sample_len(value.shape)));
-        Self { graph, writer, names, blocks: blocks.collect(), is_output, only_dense }
+        let orders = graph.values.iter().map(|value| Order::plain(&sample_dims(value.shape)));
+        Self { graph, writer, names, orders: orders.collect(), is_output, only_dense, quantized }
     }
 
     fn run(mut self) -> Result<GraphProto, ExportError> {
         let graph = self.graph;
         let input = graph.inputs.iter().map(|&id| self.info(id, &self.names[id])).collect();
+        for &id in &graph.inputs {
+            self.levels(id, None);
+        }
         for node in &graph.nodes {
+            let output = self.float_name(node.output);
             self.node(node)?;
+            self.levels(node.output, output);
         }
         let mut seen = vec![false; graph.values.len()];
         let mut output = Vec::new();
@@ -179,9 +191,12 @@ impl<'a> Exporter<'a> {
                     "it is for training; fold it into the layer before it first",
                 ));
             }
-            Op::Unary(_) | Op::Mul | Op::PRelu | Op::Resize(_) | Op::Transpose(_) | Op::Pad(_) => {
-                return Err(unsupported("it is not written yet"));
-            }
+            Op::Unary(unary) => self.unary(node, *unary),
+            Op::Mul => self.simple(node, "Mul", vec![]),
+            Op::PRelu => self.prelu(node),
+            Op::Resize(resize) => self.resize(node, resize),
+            Op::Pad(pad) => self.pad(node, pad),
+            Op::Transpose(transpose) => self.transpose(node, transpose),
             Op::Quantize | Op::Dequantize => {
                 return Err(unsupported(
                     "levels are rounded otherwise in ONNX; export before them",
@@ -195,30 +210,15 @@ impl<'a> Exporter<'a> {
     fn layer(&mut self, node: &Node, op: &str, attributes: Vec<AttributeProto>) {
         let graph = self.graph;
         let mut inputs = vec![self.names[node.inputs[0]].clone()];
+        if let Some(integer) = self.integer_layer(node) {
+            inputs.extend(self.integer_params(node, &integer));
+            return self.with_activation(node, op, inputs, attributes);
+        }
         if let Some(id) = node.weight {
             let param = &graph.params[id];
-            let blocks = &self.blocks[node.inputs[0]];
-            let is_dense = op == "Gemm";
-            let order = (is_dense && !blocks.is_plain()).then(|| blocks.clone());
+            let order = self.columns(node);
             let name = self.writer.param(id, order.clone(), &param.name, || {
-                let values = param.effective();
-                let dims: Vec<usize> = param.shape.iter().collect();
-                match (dims.as_slice(), order) {
-                    (&[co, kh, kw, ci], _) => {
-                        (vec![co, ci, kh, kw], layout::ohwi_to_oihw(&values, ci, kh * kw))
-                    }
-                    (&[_, features], Some(blocks)) => {
-                        let places = blocks.onnx_places();
-                        let mut own = vec![0.0; values.len()];
-                        let rows =
-                            own.chunks_exact_mut(features).zip(values.chunks_exact(features));
-                        for (own, row) in rows {
-                            places.iter().zip(row).for_each(|(&place, &value)| own[place] = value);
-                        }
-                        (dims, own)
-                    }
-                    _ => (dims, values),
-                }
+                in_file_order(&param.effective(), param.shape, order.as_ref())
             });
             inputs.push(name);
         }
@@ -228,6 +228,12 @@ impl<'a> Exporter<'a> {
             inputs.push(self.writer.param(id, None, &param.name, values));
         }
         self.with_activation(node, op, inputs, attributes);
+    }
+
+    /// The order of a dense layer's inputs, where it is not that of the file.
+    fn columns(&self, node: &Node) -> Option<Order> {
+        let order = &self.orders[node.inputs[0]];
+        (matches!(node.op, Op::Dense(_)) && !order.is_plain()).then(|| order.clone())
     }
 
     fn pool(&mut self, node: &Node, pool: &Pool) -> Result<(), ExportError> {
@@ -256,10 +262,12 @@ impl<'a> Exporter<'a> {
         let shape = self.graph.values[input].shape;
         let mut name = self.names[input].clone();
         if shape.rank() == 4 {
-            let blocks = Blocks::map(shape.dim(3), shape.dim(1) * shape.dim(2));
+            let dims = sample_dims(shape);
+            let flat = View::plain(&dims).permuted(&[2, 0, 1]).reshaped(&[shape.len()]);
+            let order = flat.map_or_else(|| Order::plain(&[shape.len()]), Order::View);
             if self.only_dense[node.output] {
-                self.blocks[node.output] = blocks;
-            } else if !blocks.is_plain() {
+                self.orders[node.output] = order;
+            } else if !order.is_plain() {
                 name = self.transposed(&name, "nhwc", &NCHW_TO_NHWC);
             }
         }
@@ -371,9 +379,27 @@ fn window_attributes(window: &Window, dilations: bool) -> Vec<AttributeProto> {
 
 /// Whether a map has the same order in both layouts.
 fn nchw_is_nhwc(shape: Shape) -> bool {
-    Blocks::map(shape.dim(3), shape.dim(1) * shape.dim(2)).is_plain()
+    Order::nchw([shape.dim(1), shape.dim(2), shape.dim(3)]).is_plain()
 }
 
-fn sample_len(shape: Shape) -> usize {
-    shape.iter().skip(1).product()
+/// Dimensions and elements of a weight as the file has them; `columns` are the inputs of a dense layer.
+fn in_file_order<T: Copy + Default>(
+    values: &[T],
+    shape: Shape,
+    columns: Option<&Order>,
+) -> (Vec<usize>, Vec<T>) {
+    let dims: Vec<usize> = shape.iter().collect();
+    match (dims.as_slice(), columns) {
+        (&[co, kh, kw, ci], _) => (vec![co, ci, kh, kw], layout::ohwi_to_oihw(values, ci, kh * kw)),
+        (&[_, features], Some(order)) => {
+            let places = order.onnx_places();
+            let mut own = vec![T::default(); values.len()];
+            let rows = own.chunks_exact_mut(features).zip(values.chunks_exact(features));
+            for (own, row) in rows {
+                places.iter().zip(row).for_each(|(&place, &value)| own[place] = value);
+            }
+            (dims, own)
+        }
+        _ => (dims, values.to_vec()),
+    }
 }

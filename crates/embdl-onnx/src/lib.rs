@@ -17,12 +17,17 @@ mod error;
 mod export;
 mod import;
 mod layout;
+mod registry;
 mod tensor;
 mod wire;
 
 pub use error::{ExportError, ImportError, NodeError, TensorError};
 pub use export::{ExportOptions, export, export_with};
-pub use import::{ImportOptions, import, import_file};
+pub use import::{
+    ImportOptions, Imported, Layout, import, import_file, import_file_with_layouts,
+    import_with_layouts,
+};
+pub use registry::{Operator, operator_table, operators};
 
 /// Oldest and newest operator set of the ONNX domain that is read; newer ones may mean something else.
 pub const OPSETS: core::ops::RangeInclusive<i64> = 7..=28;

@@ -10,7 +10,7 @@ use tract_onnx::pb::{
     AttributeProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 
-use crate::layout::Blocks;
+use crate::layout::Order;
 
 /// Nodes and initializers so far.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Writer {
     pub(super) nodes: Vec<NodeProto>,
     pub(super) initializers: Vec<TensorProto>,
     taken: HashSet<String>,
-    params: HashMap<ParamId, Vec<(Option<Blocks>, String)>>,
+    params: HashMap<ParamId, Vec<(Option<Order>, String)>>,
     scalars: HashMap<u32, String>,
 }
 
@@ -62,7 +62,7 @@ impl Writer {
     pub(super) fn param(
         &mut self,
         id: ParamId,
-        order: Option<Blocks>,
+        order: Option<Order>,
         wish: &str,
         values: impl FnOnce() -> (Vec<usize>, Vec<f32>),
     ) -> String {
@@ -88,13 +88,25 @@ impl Writer {
         name
     }
 
-    /// Name of an initializer for a shape.
+    /// Name of an initializer for a shape, or for other integers.
     pub(super) fn shape(&mut self, wish: &str, dims: &[usize]) -> String {
-        let name = self.name(wish, "shape");
+        let bytes = dims.iter().flat_map(|&dim| wide(dim).to_le_bytes()).collect();
+        self.constant(wish, DataType::Int64, &[dims.len()], bytes)
+    }
+
+    /// Name of an initializer of any type.
+    pub(super) fn constant(
+        &mut self,
+        wish: &str,
+        kind: DataType,
+        dims: &[usize],
+        raw_data: Vec<u8>,
+    ) -> String {
+        let name = self.name(wish, "constant");
         self.initializers.push(TensorProto {
-            dims: vec![wide(dims.len())],
-            data_type: DataType::Int64 as i32,
-            raw_data: dims.iter().flat_map(|&dim| wide(dim).to_le_bytes()).collect(),
+            dims: dims.iter().map(|&dim| wide(dim)).collect(),
+            data_type: kind as i32,
+            raw_data,
             name: name.clone(),
             ..TensorProto::default()
         });
@@ -115,6 +127,11 @@ impl Writer {
 pub(super) fn int_attribute(name: &str, value: i64) -> AttributeProto {
     let r#type = AttributeType::Int as i32;
     AttributeProto { name: name.into(), r#type, i: value, ..AttributeProto::default() }
+}
+
+pub(super) fn string_attribute(name: &str, value: &str) -> AttributeProto {
+    let r#type = AttributeType::String as i32;
+    AttributeProto { name: name.into(), r#type, s: value.into(), ..AttributeProto::default() }
 }
 
 pub(super) fn float_attribute(name: &str, value: f32) -> AttributeProto {

@@ -1,38 +1,33 @@
 //! What a node adds to the graph: values, nodes, parameters, or another name for a value.
 
-use std::rc::Rc;
-
 use embdl_core::op::{Activation, Op};
 use embdl_core::tensor::Shape;
-use embdl_graph::{Node, NodeId, Param, ParamId, ParamRole, Value, ValueId};
+use embdl_graph::{Form, Node, NodeId, Param, ParamId, ParamRole, Value, ValueId};
 use tract_onnx::pb::NodeProto;
 
-use super::importer::{Binding, Importer, Source, name_of};
-use super::inputs::MAX_INTS;
+use std::rc::Rc;
+
+use super::importer::{Binding, Importer, Pending, Source, name_of};
 use crate::error::NodeError;
 use crate::layout::Order;
-use crate::tensor::Ints;
+use crate::tensor::Constant;
 
 impl<'a> Importer<'a> {
     /// Lets the node's output stand for `binding`.
-    pub(super) fn bind(
-        &mut self,
-        node: &'a NodeProto,
-        binding: Binding<'a>,
-    ) -> Result<(), NodeError> {
+    pub(super) fn bind(&mut self, node: &'a NodeProto, binding: Binding) -> Result<(), NodeError> {
         let name = node.output[0].as_str();
-        match self.bindings.insert(name, binding) {
+        match self.bindings.insert(name.into(), binding) {
             None => Ok(()),
             Some(_) => Err(NodeError::WrittenTwice { value: name.into() }),
         }
     }
 
-    pub(super) fn bind_ints(&mut self, node: &'a NodeProto, ints: Ints) -> Result<(), NodeError> {
-        if ints.values.len() > MAX_INTS {
-            let (value, reason) = (node.output[0].clone(), "shapes have few dimensions");
-            return Err(NodeError::Dims { value, dims: ints.dims, reason });
-        }
-        self.bind(node, Binding::Ints(Rc::new(ints)))
+    pub(super) fn bind_constant(
+        &mut self,
+        node: &'a NodeProto,
+        constant: Constant,
+    ) -> Result<(), NodeError> {
+        self.bind(node, Binding::Constant(Rc::new(constant)))
     }
 
     /// Lets the node's output be `source` under another name and perhaps in another order.
@@ -65,7 +60,7 @@ impl<'a> Importer<'a> {
         let name = self.node_names.unique(name_of(node));
         let value = self.append(name, output, op, inputs, [weight, bias])?;
         let read_once = self.read_once(output);
-        self.bind(node, Binding::Value(Source { value, order, read_once }))
+        self.bind(node, Binding::Value(Source { value, order, read_once, pending: Pending::NONE }))
     }
 
     /// Adds a node to the graph that writes a value which the file does not know.
@@ -76,9 +71,21 @@ impl<'a> Importer<'a> {
         op: Op,
         input: ValueId,
     ) -> Result<ValueId, NodeError> {
+        self.emit_inner_layer(node, suffix, op, input, [None, None])
+    }
+
+    /// [`emit_inner`](Self::emit_inner) with weight and bias.
+    pub(super) fn emit_inner_layer(
+        &mut self,
+        node: &NodeProto,
+        suffix: &str,
+        op: Op,
+        input: ValueId,
+        params: [Option<ParamId>; 2],
+    ) -> Result<ValueId, NodeError> {
         let name = self.node_names.unique(&format!("{}.{suffix}", name_of(node)));
         let output = self.names.unique(&format!("{}.{suffix}", node.output[0]));
-        self.append(name, &output, op, &[input], [None, None])
+        self.append(name, &output, op, &[input], params)
     }
 
     fn append(
@@ -111,7 +118,8 @@ impl<'a> Importer<'a> {
     ) -> ParamId {
         if let Some(&id) = self.params.get(name) {
             let known = &self.graph.params[id];
-            if (known.role, known.shape) == (role, shape) && known.values() == values {
+            let is_same = (known.role, known.shape) == (role, shape) && known.form == Form::Free;
+            if is_same && known.values() == values {
                 return id;
             }
         }
@@ -159,7 +167,49 @@ impl<'a> Importer<'a> {
     pub(super) fn open_writer(&self, source: &Source) -> Option<NodeId> {
         let id = *self.writers.get(&source.value).filter(|_| source.read_once)?;
         let op = &self.graph.nodes[id].op;
-        (op.activation() == Activation::None && !matches!(op, Op::Activation(_))).then_some(id)
+        let is_open = source.pending == Pending::NONE
+            && self.graph.values[source.value].quant.is_none()
+            && op.activation() == Activation::None
+            && !matches!(op, Op::Activation(_));
+        is_open.then_some(id)
+    }
+
+    /// Lets the node's output be `value` in `order`.
+    pub(super) fn bind_value(
+        &mut self,
+        node: &'a NodeProto,
+        value: ValueId,
+        order: Order,
+    ) -> Result<(), NodeError> {
+        let read_once = self.read_once(&node.output[0]);
+        self.bind(node, Binding::Value(Source { value, order, read_once, pending: Pending::NONE }))
+    }
+
+    /// Leaves something of `node` to be done by its reader.
+    pub(super) fn wait(&mut self, node: &'a NodeProto, pending: Pending) {
+        if let Some(Binding::Value(source)) = self.bindings.get_mut(node.output[0].as_str()) {
+            source.pending = pending;
+        }
+    }
+
+    /// The layer that writes `source`, if nobody else reads it and it has no activation, and its channels. Weights that
+    /// are levels stay as they are.
+    pub(super) fn open_layer(&self, source: &Source) -> Option<(NodeId, usize)> {
+        let layer = self.open_writer(source)?;
+        let node = &self.graph.nodes[layer];
+        let weight = &self.graph.params[node.weight.filter(|_| node.op.is_layer())?];
+        (weight.form == Form::Free).then(|| (layer, weight.shape.dim(0)))
+    }
+
+    /// The sum of two values of one order.
+    pub(super) fn emit_inner_sum(
+        &mut self,
+        node: &NodeProto,
+        inputs: [ValueId; 2],
+    ) -> Result<ValueId, NodeError> {
+        let name = self.node_names.unique(&format!("{}.sum", name_of(node)));
+        let output = self.names.unique(&format!("{}.sum", node.output[0]));
+        self.append(name, &output, Op::Add(Activation::None), &inputs, [None, None])
     }
 
     /// Renames the value of a writer that took in `node`, and binds the node's output to it.

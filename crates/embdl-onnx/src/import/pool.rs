@@ -1,16 +1,16 @@
 //! Pooling, and the sliding window that it shares with convolution.
 
-use embdl_core::op::{Op, Pool, PoolKind, Window};
+use embdl_core::op::{Activation, Op, Pool, PoolKind, Window};
 use embdl_core::tensor::Shape;
 use tract_onnx::pb::NodeProto;
 
-use super::importer::{Importer, Source};
+use super::importer::{Importer, Pending, Source};
 use crate::attributes::{Attributes, invalid};
 use crate::error::NodeError;
 use crate::layout::Order;
 
 impl<'a> Importer<'a> {
-    pub(super) fn pool(&mut self, node: &'a NodeProto) -> Result<(), NodeError> {
+    pub(crate) fn pool(&mut self, node: &'a NodeProto) -> Result<(), NodeError> {
         let known = [
             "auto_pad",
             "ceil_mode",
@@ -23,53 +23,133 @@ impl<'a> Importer<'a> {
         ];
         let attributes = Attributes::new(node, &known)?;
         Self::inputs(node, 1..=1, "1")?;
-        let source = self.map(node, 0)?;
-        let shape = self.graph.values[source.value].shape;
-        let window = window(attributes, None, [shape.dim(1), shape.dim(2)])?;
-        // With automatic padding the number of windows does not depend on ceil_mode.
-        let ceil = attributes.flag("ceil_mode", false)? && !is_automatic(attributes)?;
-        let include_pads = attributes.flag("count_include_pad", false)?;
-        let kind = match node.op_type.as_str() {
-            "MaxPool" => PoolKind::Max,
-            _ => PoolKind::Average { include_pads },
+        let automatic = is_automatic(attributes)?;
+        let mut include_pads = attributes.flag("count_include_pad", false)?;
+        let is_max = node.op_type == "MaxPool";
+        let source = self.pending(node, 0)?;
+        let more = source.pending.pads;
+        let own_pads =
+            attributes.ints("pads")?.is_some_and(|pads| pads.iter().any(|&pad| pad != 0));
+        // Zeros never win where nothing is below them, and count in a mean where its own pads do, or where it has none.
+        let in_passing = source.pending.has_pads()
+            && !source.pending.has_affine()
+            && !automatic
+            && if is_max { self.is_not_negative(&source) } else { include_pads || !own_pads };
+        let (source, more) = if in_passing {
+            let source = Source { pending: Pending::NONE, ..source };
+            include_pads = true;
+            (self.as_map(node, 0, source)?, more)
+        } else {
+            (self.map(node, 0)?, [0; 4])
         };
-        self.emit(node, Op::Pool(Pool { kind, window, ceil }), &[source.value], Order::Nchw)
+        let input = self.graph.values[source.value].shape;
+        let mut window = window(attributes, None, [input.dim(1), input.dim(2)])?;
+        for (pad, more) in window.pads.iter_mut().zip(more) {
+            *pad = pad.saturating_add(more);
+        }
+        // With automatic padding the number of windows does not depend on ceil_mode.
+        let ceil = attributes.flag("ceil_mode", false)? && !automatic;
+        let kind = if is_max { PoolKind::Max } else { PoolKind::Average { include_pads } };
+        let op = Op::Pool(Pool { kind, window, ceil });
+        let order = map_order(op.infer(&[input], None)?);
+        self.emit(node, op, &[source.value], order)
     }
 
-    pub(super) fn global_average_pool(&mut self, node: &'a NodeProto) -> Result<(), NodeError> {
+    /// Whether no element of the value is below zero.
+    fn is_not_negative(&self, source: &Source) -> bool {
+        let writer = self.writers.get(&source.value).map(|&id| &self.graph.nodes[id].op);
+        writer.is_some_and(|op| op.activation() != Activation::None)
+    }
+
+    pub(crate) fn global_pool(&mut self, node: &'a NodeProto) -> Result<(), NodeError> {
         Attributes::new(node, &[])?;
         Self::inputs(node, 1..=1, "1")?;
         let source = self.map(node, 0)?;
-        self.emit(node, Op::GlobalAveragePool, &[source.value], Order::Nchw)
+        self.emit_global(node, source, node.op_type == "GlobalMaxPool")
     }
 
-    /// The mean over height and width is global average pooling.
-    pub(super) fn reduce_mean(&mut self, node: &'a NodeProto) -> Result<(), NodeError> {
+    fn emit_global(
+        &mut self,
+        node: &'a NodeProto,
+        source: Source,
+        is_max: bool,
+    ) -> Result<(), NodeError> {
+        let shape = self.graph.values[source.value].shape;
+        let op = if is_max { whole_map(shape)? } else { Op::GlobalAveragePool };
+        let order = map_order(op.infer(&[shape], None)?);
+        self.emit(node, op, &[source.value], order)
+    }
+
+    /// The mean, the maximum or the sum over some dimensions is global pooling.
+    pub(crate) fn reduce(&mut self, node: &'a NodeProto) -> Result<(), NodeError> {
         let attributes = Attributes::new(node, &["axes", "keepdims", "noop_with_empty_axes"])?;
         let count = Self::inputs(node, 1..=2, "1 or 2")?;
-        let axes = match (attributes.ints("axes")?, count) {
+        let given = match (attributes.ints("axes")?, count) {
             (Some(axes), _) => axes.to_vec(),
             (None, 2) => self.ints(node, 1)?.values,
             (None, _) => Vec::new(),
         };
-        let Source { value, order, .. } = self.source(node, 0)?;
-        let rank = self.graph.values[value].shape.rank();
-        let mut reduced = axes
+        let source = self.source(node, 0)?;
+        let dims = source.order.dims();
+        let fail = || invalid("axes", &given, "dimensions after the batch, at least one");
+        let mut reduced = given
             .iter()
-            .map(|&axis| axis_of(axis, rank).map(|axis| order.graph_axis(axis)))
+            .map(|&axis| axis_of(axis, dims.len() + 1)?.checked_sub(1))
             .collect::<Option<Vec<usize>>>()
-            .unwrap_or_default();
+            .filter(|axes| !axes.is_empty())
+            .ok_or_else(fail)?;
         reduced.sort_unstable();
-        if rank != 4 || reduced != [1, 2] {
-            return Err(invalid("axes", axes, "only the mean over height and width is supported"));
+        reduced.dedup();
+        let is_max = node.op_type == "ReduceMax";
+        let keep = attributes.flag("keepdims", true)?;
+        let kept: Vec<usize> = (0..dims.len()).filter(|axis| !reduced.contains(axis)).collect();
+        let axes: Vec<usize> = reduced.iter().chain(&kept).copied().collect();
+        let product = |axes: &[usize]| axes.iter().map(|&axis| dims[axis]).product::<usize>();
+        let channels = product(&kept);
+        let target = match *reduced {
+            [first, second] => [dims[first], dims[second], channels],
+            _ => [product(&reduced), 1, channels],
+        };
+        let value = self.arrange(node, &source, &axes, &target)?;
+        let shape = self.graph.values[value].shape;
+        let op = if is_max { whole_map(shape)? } else { Op::GlobalAveragePool };
+        let rest: Vec<usize> = (0..dims.len())
+            .filter(|axis| keep || kept.contains(axis))
+            .map(|axis| if kept.contains(&axis) { dims[axis] } else { 1 })
+            .collect();
+        // What is left stands in memory in the file's order.
+        let order = Order::plain(&rest);
+        if rest.len() == 3 && rest[1..] == [1, 1] {
+            self.emit(node, op, &[value], map_order(Shape::nhwc(1, 1, 1, channels)))?;
+        } else {
+            let pooled = self.emit_inner(node, "pooled", op, value)?;
+            if rest.len() == 1 {
+                self.emit(node, Op::Flatten, &[pooled], order)?;
+            } else {
+                self.bind_value(node, pooled, order)?;
+            }
         }
-        if attributes.flag("keepdims", true)? {
-            return self.emit(node, Op::GlobalAveragePool, &[value], order);
+        if node.op_type == "ReduceSum" {
+            #[expect(clippy::cast_precision_loss, reason = "elements of a sample")]
+            let scale = product(&reduced) as f64;
+            self.wait(node, Pending { scale, ..Pending::NONE });
         }
-        let pooled = self.emit_inner(node, "pooled", Op::GlobalAveragePool, value)?;
-        let blocks = order.flatten(self.graph.values[pooled].shape);
-        self.emit(node, Op::Flatten, &[pooled], Order::Blocks(blocks))
+        Ok(())
     }
+}
+
+/// Max pooling over all of a map.
+fn whole_map(shape: Shape) -> Result<Op, NodeError> {
+    let extent = |axis: usize| {
+        u32::try_from(shape.dim(axis)).map_err(|_| invalid("kernel_shape", shape, "too large"))
+    };
+    let window = Window { kernel: [extent(1)?, extent(2)?], ..Window::square(1, 1) };
+    Ok(Op::Pool(Pool { kind: PoolKind::Max, window, ceil: false }))
+}
+
+/// The order of a map that is `[n, h, w, c]` in the graph and `[n, c, h, w]` in the file.
+pub(super) fn map_order(shape: Shape) -> Order {
+    Order::nchw([shape.dim(1), shape.dim(2), shape.dim(3)])
 }
 
 /// The window that attributes describe, over an input of `size` height and width. The kernel is that of the weight
@@ -123,7 +203,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
 }
 
 /// Whether pads follow from the sizes.
-fn is_automatic(attributes: Attributes<'_>) -> Result<bool, NodeError> {
+pub(super) fn is_automatic(attributes: Attributes<'_>) -> Result<bool, NodeError> {
     match attributes.string("auto_pad")? {
         None | Some("" | "NOTSET") => Ok(false),
         Some("VALID" | "SAME_UPPER" | "SAME_LOWER") => Ok(true),
@@ -160,9 +240,4 @@ fn extents<const N: usize>(
         *out = u32::try_from(value).ok().filter(|&value| value >= minimum).ok_or_else(fail)?;
     }
     Ok(out)
-}
-
-/// Whether height and width of `shape` are both one.
-pub(super) fn is_pixel(shape: Shape) -> bool {
-    shape.rank() == 4 && shape.dim(1) == 1 && shape.dim(2) == 1
 }

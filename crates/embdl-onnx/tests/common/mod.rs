@@ -5,7 +5,7 @@ pub(crate) mod proto;
 pub(crate) mod random;
 pub(crate) mod tract;
 
-use embdl_core::op::{Conv2d, Lrn, Op, Pool, PoolKind};
+use embdl_core::op::{Conv2d, Coordinates, Lrn, Op, Pool, PoolKind, Resize, ResizeMode};
 use embdl_core::tensor::Shape;
 use embdl_graph::Graph;
 use proptest::prelude::ProptestConfig;
@@ -117,7 +117,34 @@ pub(crate) fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
                 input.chunks_exact(last).flat_map(softmax).collect()
             }
             Op::Flatten | Op::Reshape(_) | Op::Activation(_) => input.clone(),
-            op => panic!("{} is not evaluated here", op.name()),
+            Op::Unary(unary) => input.iter().map(|&x| unary.apply(x)).collect(),
+            Op::Mul => {
+                let factors = &values[node.inputs[1]];
+                input.iter().zip(factors.iter().cycle()).map(|(x, factor)| x * factor).collect()
+            }
+            Op::PRelu => {
+                let slopes = weight.expect("slopes");
+                let slope = |(x, slope): (&f32, &f32)| if *x < 0.0 { x * slope } else { *x };
+                input.iter().zip(slopes.iter().cycle()).map(slope).collect()
+            }
+            Op::Transpose(transpose) => {
+                let order = transpose.order.map(usize::from);
+                transposed(input, shape, &order[..shape.rank()])
+            }
+            Op::Pad(pad) => {
+                let [h, w, c] = [1, 2, 3].map(|axis| shape.dim(axis));
+                let at = |at: usize| {
+                    let (pixel, c) = (at / c, at % c);
+                    let y = (pixel / out_shape.dim(2)).checked_sub(pad.top).filter(|&y| y < h)?;
+                    let x = (pixel % out_shape.dim(2)).checked_sub(pad.left).filter(|&x| x < w)?;
+                    Some((y, x, c))
+                };
+                (0..out_shape.len())
+                    .map(|i| at(i).map_or(0.0, |(y, x, ch)| input[(y * w + x) * c + ch]))
+                    .collect()
+            }
+            Op::Resize(resize) => resized(resize, input, shape, out_shape),
+            op => panic!(\"{} is not evaluated here\", op.name()),
         };
         if let Some(bias) = bias {
             out.iter_mut().zip(bias.iter().cycle()).for_each(|(out, bias)| *out += bias);
@@ -127,6 +154,54 @@ pub(crate) fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
         values[node.output] = out;
     }
     graph.outputs.iter().map(|&id| values[id].clone()).collect()
+}
+
+fn transposed(input: &[f32], shape: Shape, order: &[usize]) -> Vec<f32> {
+    let dims: Vec<usize> = shape.iter().collect();
+    let stride = |axis: usize| dims[axis + 1..].iter().product::<usize>();
+    let mut places = vec![0];
+    for &axis in order {
+        places = places
+            .iter()
+            .flat_map(|&at| (0..dims[axis]).map(move |i| (at, i)))
+            .map(|(at, i)| at + i * stride(axis))
+            .collect();
+    }
+    places.into_iter().map(|at| input[at]).collect()
+}
+
+fn resized(resize: &Resize, input: &[f32], shape: Shape, out: Shape) -> Vec<f32> {
+    let channels = shape.dim(3);
+    // Two neighbours and the weight of the second.
+    let neighbours = |axis: usize, x: usize| -> (usize, usize, f64) {
+        let (input, output) = (shape.dim(axis) as f64, out.dim(axis) as f64);
+        let x = x as f64;
+        let at = match resize.coordinates {
+            Coordinates::HalfPixel => (x + 0.5) * input / output - 0.5,
+            Coordinates::AlignCorners if output == 1.0 => 0.0,
+            Coordinates::AlignCorners => x * (input - 1.0) / (output - 1.0),
+            Coordinates::Asymmetric => x * input / output,
+        };
+        let clamp = |at: f64| at.clamp(0.0, input - 1.0) as usize;
+        match (resize.mode, resize.coordinates) {
+            (ResizeMode::Linear, _) => {
+                (clamp(at.floor()), clamp(at.floor() + 1.0), at - at.floor())
+            }
+            (ResizeMode::Nearest, Coordinates::Asymmetric) => (clamp(at.floor()), 0, 0.0),
+            (ResizeMode::Nearest, _) => (clamp((at - 0.5).ceil()), 0, 0.0),
+        }
+    };
+    let element =
+        |y: usize, x: usize, c: usize| f64::from(input[(y * shape.dim(2) + x) * channels + c]);
+    (0..out.len())
+        .map(|at| {
+            let (pixel, c) = (at / channels, at % channels);
+            let (y0, y1, v) = neighbours(1, pixel / out.dim(2));
+            let (x0, x1, u) = neighbours(2, pixel % out.dim(2));
+            let row = |y: usize| element(y, x0, c) * (1.0 - u) + element(y, x1, c) * u;
+            (row(y0) * (1.0 - v) + row(y1) * v) as f32
+        })
+        .collect()
 }
 
 trait IntoRow {
