@@ -72,7 +72,7 @@ const OPERATORS: &[Operator] = &[
     op("Mul", &[7, 13, 14], |own, node| own.mul(node), "mul; silu or hard-swish where it is `x` times its gate; with a constant like Add", "two activations of one shape, or one element a channel against a map; or a constant like Add's").folds(fold::binary),
     op("Div", &[7, 13, 14], |own, node| own.div(node), "like Mul with a constant", "by a constant").folds(fold::binary),
     op("Neg", &[6, 13], |own, node| own.neg(node), "a factor of the layer before or behind", "").folds(fold::unary),
-    op("Sum", &[6, 8, 13], |own, node| own.sum(node), "add", "activations of one shape"),
+    op("Sum", &[6, 8, 13], |own, node| own.sum(node), "add", "activations of one shape").folds(fold::binary),
     op("Min", &[6, 8, 12, 13], |own, node| own.bound(node), "clip, or like Clip", "of an activation and one number").folds(fold::binary),
     op("Max", &[6, 8, 12, 13], |own, node| own.bound(node), "clip, or like Clip", "of an activation and one number").folds(fold::binary),
     op("Relu", &[6, 13, 14], |own, node| own.relu(node), "epilogue of the Conv, Gemm, MatMul or Add before it, else relu", ""),
@@ -125,7 +125,7 @@ const OPERATORS: &[Operator] = &[
     only_fold("And", &[7], fold::binary, INTEGERS),
     only_fold("Or", &[7], fold::binary, INTEGERS),
     only_fold("Not", &[1], fold::unary, INTEGERS),
-    only_fold("Mod", &[10, 13, 28], fold::binary, "of constants; integers"),
+    only_fold("Mod", &[10, 13, 28], fold::binary, "of constants only"),
     only_fold("Pow", &[7, 12, 13, 15], fold::binary, INTEGERS),
     only_fold("Abs", &[6, 13], fold::unary, INTEGERS),
     only_fold("Sqrt", &[6, 13], fold::unary, INTEGERS),
@@ -135,8 +135,8 @@ const OPERATORS: &[Operator] = &[
     only_fold("Exp", &[6, 13], fold::unary, INTEGERS),
     only_fold("Log", &[6, 13], fold::unary, INTEGERS),
     only_fold("Reciprocal", &[6, 13], fold::unary, INTEGERS),
-    only_fold("ReduceProd", &[1, 11, 13, 18], fold::reduce, "of constant vectors"),
-    only_fold("ReduceMin", &[1, 11, 12, 13, 18, 20], fold::reduce, "of constant vectors"),
+    only_fold("ReduceProd", &[1, 11, 13, 18], fold::reduce, "of constants only"),
+    only_fold("ReduceMin", &[1, 11, 12, 13, 18, 20], fold::reduce, "of constants only"),
 ];
 
 /// All operators that are read.

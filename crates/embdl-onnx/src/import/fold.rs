@@ -446,7 +446,8 @@ pub(crate) fn constant_of_shape(folder: &mut Folder<'_>) -> Result<Constant, Nod
 }
 
 pub(crate) fn range(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
-    folder.attributes(&[])?;
+    // How sums are rounded does not matter to integers.
+    folder.attributes(&["stash_type"])?;
     let one = |index: usize| match folder.ints(index) {
         Ok(&[value]) => Ok(value),
         _ => Err(invalid("input", index, "one integer")),
@@ -465,8 +466,28 @@ pub(crate) fn range(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
     Ok(Constant::vector((0..count).map(value).collect()))
 }
 
-/// Element-wise operators of two constants.
+/// Element-wise operators of two constants; Sum, Min and Max of any number.
 pub(crate) fn binary(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
+    let found = folder.inputs.len();
+    let is_any = matches!(folder.node.op_type.as_str(), "Sum" | "Min" | "Max");
+    if found == 1 && is_any {
+        folder.attributes(&[])?;
+        return Ok(folder.input(0)?.clone());
+    }
+    if found < 2 || (found > 2 && !is_any) {
+        return Err(NodeError::Count { what: "inputs", found, expected: "2" });
+    }
+    let mut result = pair(folder)?;
+    while folder.inputs.len() > 2 {
+        folder.inputs.remove(0);
+        folder.inputs[0] = Some(result);
+        result = pair(folder)?;
+    }
+    Ok(result)
+}
+
+/// Inputs 0 and 1, element by element.
+fn pair(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
     let op = folder.node.op_type.clone();
     // `fmod` of Mod asks for the sign of C's remainder.
     let truncated = match op.as_str() {
@@ -476,7 +497,10 @@ pub(crate) fn binary(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
             false
         }
     };
-    let [lhs, rhs] = [folder.input(0)?.clone(), folder.input(1)?.clone()];
+    let [lhs, mut rhs] = [folder.input(0)?.clone(), folder.input(1)?.clone()];
+    if op == "Pow" {
+        rhs = like(rhs, &lhs);
+    }
     let dims = broadcast(&lhs.dims, &rhs.dims);
     let dims = dims.ok_or_else(|| folder.misfit(1, "it does not broadcast to the first input"))?;
     let len = folder.spend(&dims)?;
@@ -511,6 +535,7 @@ pub(crate) fn binary(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
                     "LessOrEqual" => bools.push(a <= b),
                     "Greater" => bools.push(a > b),
                     "GreaterOrEqual" => bools.push(a >= b),
+                    "Mod" if truncated => floats.push(a % b),
                     _ => floats.push(float_binary(&op, a, b).ok_or_else(fail)?),
                 }
             }
@@ -529,6 +554,25 @@ pub(crate) fn binary(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
         _ => return Err(fail()),
     };
     Ok(Constant { dims, data })
+}
+
+/// The exponent in the type of the base, where it has a value there.
+fn like(exponent: Constant, base: &Constant) -> Constant {
+    let Constant { dims, data } = exponent;
+    #[expect(clippy::cast_precision_loss, reason = "exponents are small")]
+    #[expect(clippy::cast_possible_truncation, reason = "whole numbers only")]
+    let data = match (data, &base.data) {
+        (Data::Ints(values), Data::Floats(_)) => {
+            Data::Floats(values.iter().map(|&value| value as f32).collect())
+        }
+        (Data::Floats(values), Data::Ints(_))
+            if values.iter().all(|value| value.fract() == 0.0) =>
+        {
+            Data::Ints(values.iter().map(|&value| value as i64).collect())
+        }
+        (data, _) => data,
+    };
+    Constant { dims, data }
 }
 
 fn int_binary(op: &str, a: i64, b: i64, truncated: bool) -> Option<i64> {
@@ -635,26 +679,58 @@ pub(crate) fn choose(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
     Ok(Constant { dims, data })
 }
 
-/// Product, sum, smallest or largest of all elements of integers, or along a vector.
+/// Product, sum, smallest or largest along some dimensions.
 pub(crate) fn reduce(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
     let attributes = folder.attributes(&["axes", "keepdims", "noop_with_empty_axes"])?;
     let keep = attributes.flag("keepdims", true)?;
-    let rank = folder.input(0)?.dims.len();
-    let axes = folder.ints_or(attributes.ints("axes")?, 1)?;
-    if rank > 1 || axes.is_some_and(|axes| axes.iter().any(|&axis| axis_of(axis, rank) != Some(0)))
-    {
-        return Err(folder.misfit(0, "of constants, only vectors are reduced"));
-    }
-    let values = folder.ints(0)?;
-    let fail = || folder.misfit(0, "it has no elements, or the result does not fit");
-    let value = match folder.node.op_type.as_str() {
-        "ReduceProd" => values.iter().try_fold(1_i64, |all, &value| all.checked_mul(value)),
-        "ReduceSum" => values.iter().try_fold(0_i64, |all, &value| all.checked_add(value)),
-        "ReduceMax" => values.iter().copied().max(),
-        _ => values.iter().copied().min(),
+    let nothing = attributes.flag("noop_with_empty_axes", false)?;
+    let from = folder.input(0)?.dims.clone();
+    let given = folder.ints_or(attributes.ints("axes")?, 1)?.unwrap_or_default();
+    let axes: Option<Vec<usize>> = match given.as_slice() {
+        [] if nothing => return Ok(folder.input(0)?.clone()),
+        [] => Some((0..from.len()).collect()),
+        some => some.iter().map(|&axis| axis_of(axis, from.len())).collect(),
     };
-    let value = value.ok_or_else(fail)?;
-    Ok(Constant::ints(if keep { vec![1; rank] } else { vec![] }, vec![value]))
+    let axes = axes.ok_or_else(|| invalid("axes", &given, "dimensions of the input"))?;
+    let is_kept = |axis: usize| !axes.contains(&axis);
+    let wide: Vec<usize> =
+        (0..from.len()).map(|axis| if is_kept(axis) { from[axis] } else { 1 }).collect();
+    let dims = (0..from.len()).filter(|&axis| keep || is_kept(axis)).map(|axis| wide[axis]);
+    let dims: Vec<usize> = dims.collect();
+    let len = folder.spend(&wide)?;
+    let op = folder.node.op_type.clone();
+    let places = broadcast_strides(&wide, &from);
+    let fail = || folder.misfit(0, "it has no elements, or the result does not fit");
+    let pair = match op.as_str() {
+        "ReduceProd" => "Mul",
+        "ReduceSum" => "Add",
+        "ReduceMax" => "Max",
+        _ => "Min",
+    };
+    let data = match &folder.input(0)?.data {
+        Data::Ints(values) => {
+            let mut out: Vec<Option<i64>> = vec![None; len];
+            for (at, &value) in values.iter().enumerate() {
+                let slot = &mut out[offset(at, &from, &places)];
+                *slot = Some(match *slot {
+                    None => value,
+                    Some(sum) => int_binary(pair, sum, value, false).ok_or_else(fail)?,
+                });
+            }
+            Data::Ints(out.into_iter().collect::<Option<_>>().ok_or_else(fail)?)
+        }
+        Data::Floats(values) => {
+            let mut out: Vec<Option<f32>> = vec![None; len];
+            for (at, &value) in values.iter().enumerate() {
+                let slot = &mut out[offset(at, &from, &places)];
+                let sum = slot.map_or(Some(value), |sum| float_binary(pair, sum, value));
+                *slot = Some(sum.ok_or_else(fail)?);
+            }
+            Data::Floats(out.into_iter().collect::<Option<_>>().ok_or_else(fail)?)
+        }
+        Data::Bools(_) => return Err(fail()),
+    };
+    Ok(Constant { dims, data })
 }
 
 pub(crate) fn constant(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {

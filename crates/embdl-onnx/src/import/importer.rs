@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use embdl_core::metadata::Metadata;
+use embdl_core::op::{Activation, Op};
 use embdl_core::quant::Quant;
 use embdl_core::tensor::Shape;
 use embdl_graph::{Graph, NodeId, ParamId, ValueId};
@@ -342,7 +343,12 @@ impl<'a> Importer<'a> {
             return Err(fail("has too many dimensions"));
         }
         let target: Vec<usize> = axes.iter().map(|&axis| dims[axis]).collect();
-        let value = self.arrange(&at, &source, axes, &target).map_err(moved)?;
+        let mut value = self.arrange(&at, &source, axes, &target).map_err(moved)?;
+        if self.graph.nodes.is_empty() {
+            // Files have at least one node.
+            let nothing = Op::Activation(Activation::None);
+            value = self.emit_inner(&at, "copy", nothing, value).map_err(moved)?;
+        }
         // What an Identity renamed keeps the name that callers know.
         if fixed.insert(value) {
             self.graph.values[value].name = name.into();

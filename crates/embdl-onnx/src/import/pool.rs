@@ -90,6 +90,9 @@ impl<'a> Importer<'a> {
             (None, _) => Vec::new(),
         };
         let source = self.source(node, 0)?;
+        if given.is_empty() && attributes.flag("noop_with_empty_axes", false)? {
+            return self.alias(node, source);
+        }
         let dims = source.order.dims();
         let fail = || invalid("axes", &given, "dimensions after the batch, at least one");
         let mut reduced = given

@@ -3,6 +3,7 @@
 
 pub(crate) mod proto;
 pub(crate) mod random;
+pub(crate) mod runtime;
 pub(crate) mod tract;
 
 use embdl_core::op::{Conv2d, Coordinates, Lrn, Op, Pool, PoolKind, Resize, ResizeMode};
