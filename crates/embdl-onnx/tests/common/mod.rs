@@ -145,7 +145,7 @@ pub(crate) fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
                     .collect()
             }
             Op::Resize(resize) => resized(resize, input, shape, out_shape),
-            op => panic!(\"{} is not evaluated here\", op.name()),
+            op => panic!("{} is not evaluated here", op.name()),
         };
         if let Some(bias) = bias {
             out.iter_mut().zip(bias.iter().cycle()).for_each(|(out, bias)| *out += bias);

@@ -71,7 +71,7 @@ MODELS = {
     "shapes": (Shapes, 12),
     "activations": (Activations, 17),
     "alexnet": (zoo.alexnet, 224),
-    "vgg11": (zoo.vgg11_bn, 64),
+    "vgg11": (zoo.vgg11_bn, 224),
     "mobilenet_v2": (zoo.mobilenet_v2, 96),
     "mobilenet_v3_small": (zoo.mobilenet_v3_small, 96),
     "squeezenet1_1": (zoo.squeezenet1_1, 96),
