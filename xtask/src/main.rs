@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod demo;
 mod elf;
+mod onnx;
 mod process;
 mod python;
 mod setup;

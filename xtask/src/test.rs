@@ -1,4 +1,5 @@
 //! `cargo xtask test`: all tests, on the host and, by an emulator, on AArch64.
+use crate::onnx;
 use crate::process::{cargo, run as run_shown, say, warn};
 use crate::setup::{self, Aarch64};
 use crate::targets::Target;
@@ -49,6 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The tests of these packages, or of all, on this machine.
 pub(crate) fn host(only: &[String]) -> Result<()> {
     let metadata = Metadata::read()?;
+    if only.is_empty() || only.iter().any(|name| name == "embdl-onnx") {
+        onnx::node_tests()?;
+    }
     let selection = selection(only);
     if setup::has_nextest() {
         run_shown(nextest(&mut cargo(), &selection))?;

@@ -42,11 +42,13 @@ impl Tensor {
         self.values.iter().map(|text| text.parse().expect("a number as Python writes it")).collect()
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "the values are those of f32")]
     fn floats(&self) -> Vec<f32> {
         self.numbers().iter().map(|&value| value as f32).collect()
     }
 
     /// The tensor as an initializer.
+    #[expect(clippy::cast_possible_truncation, reason = "the values are those of the type")]
     fn proto(&self, name: &str) -> TensorProto {
         let numbers = self.numbers();
         let bytes = |each: &dyn Fn(f64) -> Vec<u8>| numbers.iter().flat_map(|&n| each(n)).collect();

@@ -67,13 +67,11 @@ impl<'a> Importer<'a> {
         max: f32,
     ) -> Result<(), NodeError> {
         let source = self.pending(node, index)?;
-        if source.pending.has_affine() && !source.pending.has_pads() {
-            if let Some(unary) = as_hard_sigmoid(source.pending, min, max) {
-                let plain = Source { pending: Pending::NONE, ..source };
-                self.emit(node, Op::Unary(unary), &[plain.value], plain.order)?;
-                self.wait(node, Pending { scale: f64::from(max), ..Pending::NONE });
-                return Ok(());
-            }
+        if let Some(unary) = as_hard_sigmoid(source.pending, min, max) {
+            let plain = Source { pending: Pending::NONE, ..source };
+            self.emit(node, Op::Unary(unary), &[plain.value], plain.order)?;
+            self.wait(node, Pending { scale: f64::from(max), ..Pending::NONE });
+            return Ok(());
         }
         let source = self.source(node, index)?;
         let activation = match (min, max) {
@@ -274,7 +272,8 @@ impl<'a> Importer<'a> {
 
 /// `clamp(x * scale + offset, 0, max)` as `max` times a hard sigmoid.
 fn as_hard_sigmoid(pending: Pending, min: f32, max: f32) -> Option<Unary> {
-    let fits = min == 0.0 && max > 0.0 && max.is_finite();
+    let fits = pending.has_affine() && !pending.has_pads();
+    let fits = fits && min == 0.0 && max > 0.0 && max.is_finite();
     let max = f64::from(max);
     fits.then(|| Unary::HardSigmoid {
         alpha: narrow(pending.scale / max),

@@ -214,7 +214,6 @@ impl<'a> Importer<'a> {
     }
 
     /// Scales and zero points of a constant, elements that share one in a row, and the axis.
-    #[expect(clippy::type_complexity, reason = "taken apart at once")]
     fn steps(
         &mut self,
         node: &'a NodeProto,

@@ -187,7 +187,7 @@ impl<'a> Importer<'a> {
             // A factor that is rounded to f32 may miss the whole number that it stands for.
             let nearest = (exact + 0.5).floor();
             let size = if (exact - nearest).abs() < 1e-4 { nearest } else { exact.floor() };
-            if !(size >= 1.0 && size <= 65_536.0) {
+            if !(1.0..=65_536.0).contains(&size) {
                 return Err(invalid("scales", scales, "results of 1 to 65,536 elements"));
             }
             if size != nearest || (exact - nearest).abs() >= 1e-4 {

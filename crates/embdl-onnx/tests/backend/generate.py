@@ -57,7 +57,6 @@ def main():
         (folder / f"{case.name}.onnx").write_bytes(case.model.SerializeToString())
         (folder / f"{case.name}.json").write_text(json.dumps(record))
         written += 1
-    (folder / "version").write_text(onnx.__version__)
     print(f"{written} node tests of onnx {onnx.__version__}")
 
 

@@ -171,6 +171,7 @@ fn transposed(input: &[f32], shape: Shape, order: &[usize]) -> Vec<f32> {
     places.into_iter().map(|at| input[at]).collect()
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "small maps, and rounding to f32")]
 fn resized(resize: &Resize, input: &[f32], shape: Shape, out: Shape) -> Vec<f32> {
     let channels = shape.dim(3);
     // Two neighbours and the weight of the second.

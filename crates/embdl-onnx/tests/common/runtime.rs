@@ -12,7 +12,7 @@ pub(crate) fn run(
     graph: &Graph,
     inputs: &[Vec<f32>],
     batch: usize,
-) -> Result<Vec<Vec<f32>>, Box<dyn std::error::Error>> {
+) -> Result<Vec<Vec<f32>>, Box<dyn core::error::Error>> {
     let encoded = embdl_compress::encode(graph, EncodeOptions::default())?;
     let model = format::read(&encoded.bytes, &format::Limits::default())?;
     let options = LoadOptions { batch, ..LoadOptions::default() };
