@@ -41,6 +41,8 @@ enum Command {
     Import(commands::convert::ImportArgs),
     /// Turns an .embdl file into ONNX with the values it stands for.
     Export(commands::convert::ExportArgs),
+    /// The networks known by name.
+    Zoo(commands::zoo::Args),
     /// Data sets.
     Data(commands::data::Args),
     /// The whole way: train, compress, retrain, retest, report.
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args, cli.json),
         Command::Import(args) => commands::convert::import(args, cli.json),
         Command::Export(args) => commands::convert::export(args, cli.json),
+        Command::Zoo(args) => commands::zoo::run(args, cli.json),
         Command::Data(args) => commands::data::run(args, cli.json),
         Command::Pipeline(args) => commands::pipeline::run(args, cli.json),
     };

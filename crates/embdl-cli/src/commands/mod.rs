@@ -8,6 +8,7 @@ pub(crate) mod pipeline;
 pub(crate) mod run;
 pub(crate) mod test;
 pub(crate) mod train;
+pub(crate) mod zoo;
 
 use std::path::Path;
 

@@ -1,0 +1,95 @@
+//! `embdl zoo`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use embdl_compress::{EncodeOptions, encode};
+use embdl_graph::{Graph, fold_batch_norm, fuse_activations, zoo};
+use serde::Serialize;
+
+use super::write;
+use crate::{Outcome, text};
+
+/// Arguments of `embdl zoo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  embdl zoo                                          (what there is)
+  embdl zoo mobilenet-v2 --out mobilenet-v2.embdl    (initial weights: for sizes and latencies, not for answers)
+  embdl zoo mobilenet-v2 --out mobilenet-v2.onnx")]
+pub(crate) struct Args {
+    /// A network; without one, all are listed.
+    network: Option<String>,
+    /// Write it with initial weights and batch normalization folded: .embdl, or .onnx.
+    #[arg(long, value_name = "FILE", requires = "network")]
+    out: Option<PathBuf>,
+    /// Seed of the initial weights.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Serialize)]
+struct Row {
+    network: String,
+    /// Height, width, channels.
+    input: Vec<usize>,
+    parameters: usize,
+    macs: u64,
+    fp32_bytes: u64,
+}
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
+    let rows = match &args.network {
+        Some(name) => vec![row(name)?],
+        None => zoo::NAMES.iter().map(|name| row(name)).collect::<Result<_>>()?,
+    };
+    if let (Some(name), Some(out)) = (&args.network, &args.out) {
+        let mut graph = zoo::by_name(name, args.seed).with_context(|| unknown(name))?;
+        fold_batch_norm(&mut graph)?;
+        fuse_activations(&mut graph)?;
+        let bytes = if out.extension().is_some_and(|extension| extension == "onnx") {
+            embdl_onnx::export(&graph).context("exporting the network")?
+        } else {
+            encode(&graph, EncodeOptions::default()).context("encoding the network")?.bytes
+        };
+        write(out, &bytes)?;
+    }
+    if json {
+        text::json(&rows)?;
+    } else {
+        let cells: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+        let head = ["network", "input", "parameters", "MACs", "fp32"];
+        print!("{}", text::columns(&head, &cells));
+    }
+    Ok(Outcome::Passed)
+}
+
+fn unknown(name: &str) -> String {
+    format!("no network is called {name}; `embdl zoo` lists them")
+}
+
+fn row(name: &str) -> Result<Row> {
+    let graph: Graph =
+        zoo::zeroed(name).or_else(|| zoo::by_name(name, 0)).with_context(|| unknown(name))?;
+    let input = graph.values[graph.inputs[0]].shape.iter().skip(1).collect();
+    Ok(Row {
+        network: name.to_owned(),
+        input,
+        parameters: graph.param_count(),
+        macs: graph.macs(),
+        fp32_bytes: graph.fp32_bytes(),
+    })
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let input: Vec<String> = self.input.iter().map(ToString::to_string).collect();
+        vec![
+            self.network.clone(),
+            input.join("x"),
+            self.parameters.to_string(),
+            self.macs.to_string(),
+            text::bytes(self.fp32_bytes),
+        ]
+    }
+}
