@@ -73,7 +73,7 @@ macro_rules! includes {
 }
 
 includes! {
-    Avx512Vnni -> Avx2, Sse41;
+    Avx512Vnni -> Avx512, Avx2, Sse41;
     Avx512 -> Avx2, Sse41;
     AvxVnni -> Avx2, Sse41;
     Avx2 -> Sse41;

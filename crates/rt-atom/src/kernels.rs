@@ -171,16 +171,6 @@ level! {
 }
 
 level! {
-    AvxVnni "avxvnni", features "avxvnni,avx2,fma",
-    sparse below 0.1 and 0.015,
-    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<AvxVnni>(),
-    => Sse41,
-    gemm_f32_f32_6x16__avxvnni gemm_qu8_qc8w_6x16c4__avxvnni gemm_f32_bsrw_16x1__avxvnni
-    gemm_qu8_bsrw_16x1__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni depthwise_f32_f32_4x16__avxvnni
-    depthwise_qu8_qc8w_4x16__avxvnni maxpool_f32_f32_1x8__avxvnni maxpool_qu8_qu8_1x32__avxvnni
-}
-
-level! {
     Avx512 "avx512", features "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     sparse below 0.1 and 0.015,
     gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx512>(),
@@ -190,12 +180,92 @@ level! {
     depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512
 }
 
-level! {
-    Avx512Vnni "avx512vnni", features "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
-    sparse below 0.1 and 0.015,
-    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx512Vnni>(),
-    => Avx2,
-    gemm_f32_f32_12x32__avx512vnni gemm_qu8_qc8w_12x32c4__avx512vnni gemm_f32_bsrw_32x1__avx512vnni
-    gemm_qu8_bsrw_32x1__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni depthwise_f32_f32_4x32__avx512vnni
-    depthwise_qu8_qc8w_4x32__avx512vnni maxpool_f32_f32_1x16__avx512vnni maxpool_qu8_qu8_1x64__avx512vnni
+/// A level that is `$base` with byte dot products: only what multiplies bytes is compiled anew.
+macro_rules! level_with_dot {
+    ($level:ident $isa:literal, features $features:literal, $base:ident, $gemm_q8_name:ident $codebook_name:ident) => {
+        const _: () = {
+            level!(@compile $features, $level, $gemm_q8_name(job: &GemmQ8<'_>, out: OutQ8<'_>), gemm::q8::gemm);
+            level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
+
+            impl LevelKernels<$level> {
+                fn base(&self) -> LevelKernels<$base> {
+                    LevelKernels(self.0.into())
+                }
+            }
+
+            impl Kernels for LevelKernels<$level> {
+                fn isa(&self) -> &'static str {
+                    $isa
+                }
+
+                fn tile_f32(&self) -> Tile {
+                    self.base().tile_f32()
+                }
+
+                fn tile_q8(&self) -> Tile {
+                    gemm::q8::tile::<$level>()
+                }
+
+                fn kernel_name(&self, kind: KernelKind) -> &'static str {
+                    match kind {
+                        KernelKind::GemmQ8 => stringify!($gemm_q8_name),
+                        KernelKind::CodebookQ8 => stringify!($codebook_name),
+                        kind => self.base().kernel_name(kind),
+                    }
+                }
+
+                fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
+                    self.base().prefers_sparse(density, quantized)
+                }
+
+                fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
+                    self.base().gemm_f32(job, out);
+                }
+
+                fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
+                    // SAFETY: the token proves that the CPU has the features, here and below.
+                    unsafe { $gemm_q8_name(self.0, job, out) }
+                }
+
+                fn sparse_f32(&self, job: &RowsF32<'_, SparseF32>, out: &mut [f32]) {
+                    self.base().sparse_f32(job, out);
+                }
+
+                fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
+                    self.base().sparse_q8(job, out);
+                }
+
+                fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $codebook_name(self.0, job, out) }
+                }
+
+                fn depthwise_f32(&self, job: &DepthwiseF32<'_>, out: &mut [f32]) {
+                    self.base().depthwise_f32(job, out);
+                }
+
+                fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
+                    self.base().depthwise_q8(job, out);
+                }
+
+                fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
+                    self.base().max_pool_f32(geometry, input, out);
+                }
+
+                fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
+                    self.base().max_pool_u8(geometry, input, out);
+                }
+            }
+        };
+    };
+}
+
+level_with_dot! {
+    AvxVnni "avxvnni", features "avxvnni,avx2,fma", Avx2,
+    gemm_qu8_qc8w_6x16c4__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni
+}
+
+level_with_dot! {
+    Avx512Vnni "avx512vnni", features "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", Avx512,
+    gemm_qu8_qc8w_12x32c4__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni
 }

@@ -11,7 +11,7 @@ use embdl_bench::{
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
 use embdl_core::runtime::{LoadOptions, Runtime, Session};
-use embdl_data::{Dataset, catalog, synthetic};
+use embdl_data::{Dataset, catalog};
 
 const HELP: &str = "\
 Retests and times .embdl files where it runs.
@@ -64,25 +64,34 @@ fn run(arguments: &Arguments) -> Result<()> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let model = format::read(&bytes, &Limits::default())
         .with_context(|| format!("reading {}", path.display()))?;
-    let dataset = dataset(arguments)?;
+    // Latency needs no data, so noise will do where none is named.
+    let is_bench = arguments.command == "bench";
+    let wants_data = !is_bench || arguments.dataset.is_some();
+    let dataset = wants_data.then(|| dataset(arguments)).transpose()?;
     for choice in chosen(arguments)? {
-        let clock = (arguments.command == "bench").then_some(nanoseconds as fn() -> u64);
+        let clock = is_bench.then_some(nanoseconds as fn() -> u64);
         let mut session = load(&model, &choice, clock)?;
-        let line = if arguments.command == "test" {
-            serde_json::to_string(&retest(session.as_mut(), &choice, &dataset, |_| {})?)?
-        } else {
-            let mut input = Input::new(session.as_ref(), &dataset)?;
-            input.fill(&dataset, &[0]);
-            serde_json::to_string(&time(
-                session.as_mut(),
-                &choice,
-                &input,
-                arguments.seconds.unwrap_or(1.0),
-            )?)?
+        let line = match &dataset {
+            Some(dataset) if !is_bench => {
+                serde_json::to_string(&retest(session.as_mut(), &choice, dataset, |_| {})?)?
+            }
+            _ => {
+                let input = input(session.as_ref(), dataset.as_ref())?;
+                let seconds = arguments.seconds.unwrap_or(1.0);
+                serde_json::to_string(&time(session.as_mut(), &choice, &input, seconds)?)?
+            }
         };
         println!("{line}");
     }
     Ok(())
+}
+
+/// The first image of the data set, or noise.
+fn input(session: &dyn Session, dataset: Option<&Dataset>) -> Result<Input> {
+    let Some(dataset) = dataset else { return Ok(Input::random(session)?) };
+    let mut input = Input::new(session, dataset)?;
+    input.fill(dataset, &[0]);
+    Ok(input)
 }
 
 /// The first of the chosen runtimes answers requests.
@@ -140,9 +149,6 @@ fn chosen(arguments: &Arguments) -> Result<Vec<RuntimeChoice>> {
 
 fn dataset(arguments: &Arguments) -> Result<Dataset> {
     let name = arguments.dataset.as_deref().unwrap_or("fashion-mnist");
-    if arguments.command == "bench" && arguments.dataset.is_none() {
-        return Ok(synthetic::shapes(1, 0));
-    }
     let options = catalog::LoadOptions {
         search: catalog::SearchPath::from_env(arguments.data.clone()),
         ..catalog::LoadOptions::default()

@@ -58,10 +58,9 @@ fn tiles<S: Simd, const NV: usize>(
     match left {
         12.. if S::MR_F32 >= 12 => tile!(12),
         8.. if S::MR_F32 >= 8 => tile!(8),
-        6.. => tile!(6),
+        6.. if S::MR_F32 == 6 => tile!(6),
         4.. => tile!(4),
-        3 => tile!(3),
-        2 => tile!(2),
+        2.. => tile!(2),
         _ => {
             row::<S, NV>(simd, panel, lhs, out);
             1

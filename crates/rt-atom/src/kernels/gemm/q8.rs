@@ -79,10 +79,9 @@ fn tiles<S: Simd, const NV: usize, const PRODUCTS: u8>(
     match rows.left {
         12.. if S::MR_Q8 >= 12 => tile!(12),
         8.. if S::MR_Q8 >= 8 => tile!(8),
-        6.. if S::MR_Q8 >= 6 => tile!(6),
+        6.. if S::MR_Q8 == 6 => tile!(6),
         4.. => tile!(4),
-        3 => tile!(3),
-        2 => tile!(2),
+        2.. => tile!(2),
         _ => tile!(1),
     }
 }
