@@ -20,7 +20,7 @@ pub struct TrainConfig {
     pub learning_rate: f32,
     /// Course of the learning rate.
     pub schedule: Schedule,
-    /// Decay of weights (not of biases or centroids), as a gradient of `weight_decay * w`; decoupled with Adam.
+    /// Decay of weights (not of biases, centroids, or factors of a channel), as a gradient of `weight_decay * w`; decoupled with Adam.
     pub weight_decay: f32,
     /// Largest Euclidean norm of the gradients of all parameters together; larger ones are scaled down to it. 0 for none.
     /// Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", §3.2.

@@ -61,8 +61,9 @@ pub(crate) fn update(
         let Some(gradient) = gradient else { continue };
         let gradient = elements(gradient);
         let is_shared = matches!(param.form, Form::Shared { .. });
-        let decay =
-            if param.role == ParamRole::Weight && !is_shared { config.weight_decay } else { 0.0 };
+        // Factors and slopes of channels are as few as biases, and as little in need of decay.
+        let is_matrix = param.role == ParamRole::Weight && param.shape.rank() > 1;
+        let decay = if is_matrix && !is_shared { config.weight_decay } else { 0.0 };
         let rule = slot.moments.begin(config.optimizer, learning_rate, decay, trained(param).len());
         if slot.average.is_empty() && config.ema.is_some() {
             slot.average = trained(param).to_vec();
