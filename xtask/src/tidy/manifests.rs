@@ -3,10 +3,11 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
+    ("embdl-weights", &["embdl-core", "embdl-graph"]),
     ("embdl-data", &["embdl-core"]),
     ("embdl-train", &["embdl-core", "embdl-graph", "embdl-data"]),
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
@@ -30,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "embdl-core",
             "embdl-graph",
             "embdl-onnx",
+            "embdl-weights",
             "embdl-data",
             "embdl-train",
             "embdl-compress",
@@ -49,6 +51,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "embdl-core",
             "embdl-graph",
             "embdl-onnx",
+            "embdl-weights",
             "embdl-data",
             "embdl-train",
             "embdl-compress",
