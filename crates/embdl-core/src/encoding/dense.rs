@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::EncodingError;
-use super::symbols::{self, Alphabet};
+use super::symbols::{Alphabet, Symbols};
 use crate::model::{Coder, EncodedTensor, Values};
 
 /// Refuses what a dense tensor cannot have.
@@ -17,18 +17,25 @@ pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
     Ok(())
 }
 
-pub(super) fn decode<T: Copy>(
+/// Calls `each(position of the first, elements)` for blocks of at most `block` elements, in order.
+pub(super) fn for_each_block<T: Copy>(
     tensor: &EncodedTensor<'_>,
+    block: usize,
     value: impl Fn(u32) -> T,
-) -> Result<Vec<T>, EncodingError> {
+    mut each: impl FnMut(usize, &[T]),
+) -> Result<(), EncodingError> {
     check(tensor)?;
-    let alphabet = Alphabet::of(&tensor.values)?;
     let count = tensor.elements()?;
-    symbols::check_len(&tensor.symbols, alphabet, count)?;
-    let mut out = Vec::with_capacity(count);
-    symbols::decode(&tensor.symbols, alphabet, count, |symbol| {
-        out.push(value(symbol));
-        Ok(())
-    })?;
-    Ok(out)
+    let mut symbols = Symbols::new(&tensor.symbols, Alphabet::of(&tensor.values)?, count)?;
+    let mut out = Vec::with_capacity(block.min(count));
+    while symbols.left() > 0 {
+        let at = count - symbols.left();
+        out.clear();
+        symbols.next(block.min(symbols.left()), |symbol| {
+            out.push(value(symbol));
+            Ok(())
+        })?;
+        each(at, &out);
+    }
+    symbols.finish()
 }

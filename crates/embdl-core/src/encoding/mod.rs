@@ -33,17 +33,43 @@ impl EncodedTensor<'_> {
     /// # Errors
     /// If the tensor is not one, or its bytes do not decode.
     pub fn decode_i8(&self) -> Result<Vec<i8>, EncodingError> {
+        let table = self.table_i8()?;
+        self.decode_by(|symbol| table[symbol as usize & 255])
+    }
+
+    /// Calls `each(position of the first, elements)` for blocks of at most `block` (at least 1) of these integers, in
+    /// order, so that a large tensor need not exist in one piece.
+    ///
+    /// # Errors
+    /// As [`Self::decode_i8`]; blocks before the mistake were given then.
+    pub fn decode_i8_blocks(
+        &self,
+        block: usize,
+        each: impl FnMut(usize, &[i8]),
+    ) -> Result<(), EncodingError> {
+        let table = self.table_i8()?;
+        self.blocks_by(block, |symbol| table[symbol as usize & 255], each)
+    }
+
+    /// The integer of each symbol.
+    fn table_i8(&self) -> Result<[i8; 256], EncodingError> {
+        let mut table = [0; 256];
         match &self.values {
-            #[expect(clippy::cast_possible_truncation, reason = "at most 8 bits")]
             Values::Int { bits: 1..=8 } => {
                 let alphabet = Alphabet::of(&self.values)?;
-                let table: Vec<i8> =
-                    (0..1 << alphabet.bits).map(|symbol| alphabet.signed(symbol) as i8).collect();
-                self.decode_by(|symbol| table[symbol as usize])
+                for (slot, symbol) in table.iter_mut().zip(0..1 << alphabet.bits) {
+                    #[expect(clippy::cast_possible_truncation, reason = "at most 8 bits")]
+                    {
+                        *slot = alphabet.signed(symbol) as i8;
+                    }
+                }
             }
-            Values::CodebookI8(book) => self.decode_by(|symbol| book[symbol as usize]),
-            _ => Err(EncodingError::ValueKind { asked: "integers of up to 8 bits" }),
+            Values::CodebookI8(book) => {
+                table.iter_mut().zip(book).for_each(|(slot, &value)| *slot = value);
+            }
+            _ => return Err(EncodingError::ValueKind { asked: "integers of up to 8 bits" }),
         }
+        Ok(table)
     }
 
     /// Integers of up to 32 bits, in row-major order: biases.
@@ -92,7 +118,56 @@ impl EncodedTensor<'_> {
         if matches!(self.values, Values::F32 | Values::CodebookF32(_)) {
             return self.decode_f32();
         }
+        let (scales, row) = self.row_scales()?;
         let integers = self.decode_i8()?;
+        let mut floats = Vec::with_capacity(integers.len());
+        for (row, &scale) in integers.chunks(row).zip(scales) {
+            floats.extend(row.iter().map(|&integer| f32::from(integer) * scale));
+        }
+        match floats.iter().position(|value| !value.is_finite()) {
+            Some(position) => Err(EncodingError::NotFinite { position }),
+            None => Ok(floats),
+        }
+    }
+
+    /// Calls `each(position of the first, elements)` for blocks of at most `block` (at least 1) of these floats, in order.
+    ///
+    /// # Errors
+    /// As [`Self::dequantize`]; blocks before the mistake were given then.
+    pub fn dequantize_blocks(
+        &self,
+        block: usize,
+        mut each: impl FnMut(usize, &[f32]),
+    ) -> Result<(), EncodingError> {
+        let mut bad = None;
+        let mut checked = |at: usize, floats: &[f32]| {
+            let position = floats.iter().position(|value| !value.is_finite());
+            bad = bad.or(position.map(|position| at + position));
+            each(at, floats);
+        };
+        match &self.values {
+            Values::F32 => self.blocks_by(block, f32::from_bits, checked)?,
+            Values::CodebookF32(book) => {
+                self.blocks_by(block, |symbol| book[symbol as usize], checked)?;
+            }
+            _ => {
+                let (scales, row) = self.row_scales()?;
+                let mut floats = Vec::new();
+                self.decode_i8_blocks(block, |at, integers| {
+                    floats.clear();
+                    let scaled = integers.iter().zip(at..);
+                    floats.extend(scaled.map(|(&w, at)| {
+                        f32::from(w) * scales[if scales.len() == 1 { 0 } else { at / row }]
+                    }));
+                    checked(at, &floats);
+                })?;
+            }
+        }
+        bad.map_or(Ok(()), |position| Err(EncodingError::NotFinite { position }))
+    }
+
+    /// Scales of an integer tensor, and how many elements belong to each.
+    fn row_scales(&self) -> Result<(&[f32], usize), EncodingError> {
         let channels = if self.shape.rank() > 0 { self.shape.dim(0) } else { 1 };
         let scales = match &self.scales {
             Scales::None => &[],
@@ -103,15 +178,7 @@ impl EncodedTensor<'_> {
         if scales.len() != expected {
             return Err(EncodingError::ScaleCount { expected, found: scales.len() });
         }
-        let row = (integers.len() / scales.len().max(1)).max(1);
-        let mut floats = Vec::with_capacity(integers.len());
-        for (row, &scale) in integers.chunks(row).zip(scales) {
-            floats.extend(row.iter().map(|&integer| f32::from(integer) * scale));
-        }
-        match floats.iter().position(|value| !value.is_finite()) {
-            Some(position) => Err(EncodingError::NotFinite { position }),
-            None => Ok(floats),
-        }
+        Ok((scales, (self.elements()? / scales.len().max(1)).max(1)))
     }
 
     /// The codebook index of each position of a dense tensor with a codebook.
@@ -204,9 +271,30 @@ impl EncodedTensor<'_> {
         &self,
         value: impl Fn(u32) -> T,
     ) -> Result<Vec<T>, EncodingError> {
+        let mut out = Vec::new();
+        let elements = self.elements()?;
+        self.blocks_by(DECODE_BLOCK, value, |at, block| {
+            if at == 0 {
+                out.reserve_exact(elements);
+            }
+            out.extend_from_slice(block);
+        })?;
+        Ok(out)
+    }
+
+    fn blocks_by<T: Copy + Default>(
+        &self,
+        block: usize,
+        value: impl Fn(u32) -> T,
+        each: impl FnMut(usize, &[T]),
+    ) -> Result<(), EncodingError> {
+        assert!(block > 0, "blocks without elements");
         match self.layout {
-            Layout::Dense => dense::decode(self, value),
-            Layout::Sparse { .. } => sparse::decode(self, value),
+            Layout::Dense => dense::for_each_block(self, block, value, each),
+            Layout::Sparse { .. } => sparse::for_each_block(self, block, value, each),
         }
     }
 }
+
+/// Elements that are decoded at a time where all are wanted: they stay in the first cache.
+const DECODE_BLOCK: usize = 4096;

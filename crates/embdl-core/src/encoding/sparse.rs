@@ -4,15 +4,18 @@
 //! largest gap is a filler that skips as many zeros as it says and has no symbol, so long gaps cost no symbols. With
 //! one bit a gap, the gaps are a bitmap of the elements up to the last symbol.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::EncodingError;
-use super::symbols::{self, Alphabet};
+use super::codebook::MAX_ENTRIES;
+use super::symbols::{self, Alphabet, Symbols};
 use crate::model::{Coder, EncodedTensor, Layout, Stream, Values};
 
 /// The widest gap in bits.
 pub const MAX_GAP_BITS: u8 = 12;
+
+/// Gaps that are read at a time, before their symbols.
+const CHUNK: usize = 1024;
 
 /// The elements of a sparse tensor that are not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,22 +27,43 @@ pub struct SparseEntries {
     pub codes: Vec<u32>,
 }
 
-pub(super) fn decode<T: Copy + Default>(
+/// Calls `each(position of the first, elements)` for blocks of at most `block` elements, in order.
+pub(super) fn for_each_block<T: Copy + Default>(
     tensor: &EncodedTensor<'_>,
+    block: usize,
     value: impl Fn(u32) -> T,
-) -> Result<Vec<T>, EncodingError> {
-    let positions = positions(tensor)?;
-    let mut out = vec![T::default(); tensor.elements()?];
-    decode_symbols(tensor, &positions, |position, symbol| {
-        out[position as usize] = value(symbol);
+    mut each: impl FnMut(usize, &[T]),
+) -> Result<(), EncodingError> {
+    let count = tensor.elements()?;
+    let mut start = 0;
+    let mut out: Vec<T> = Vec::new();
+    for_each_entry(tensor, |position, symbol| {
+        // Allocated for the first entry, so that streams which cannot be right cost nothing.
+        out.resize(block.min(count), T::default());
+        while position as usize >= start + block {
+            each(start, &out);
+            out.fill(T::default());
+            start += block;
+        }
+        out[position as usize - start] = value(symbol);
     })?;
-    Ok(out)
+    out.resize(block.min(count), T::default());
+    while start < count {
+        each(start, &out[..block.min(count - start)]);
+        out.fill(T::default());
+        start += block;
+    }
+    Ok(())
 }
 
 pub(super) fn entries(tensor: &EncodedTensor<'_>) -> Result<SparseEntries, EncodingError> {
-    let positions = positions(tensor)?;
-    let mut codes = Vec::with_capacity(positions.len());
-    decode_symbols(tensor, &positions, |_, symbol| codes.push(symbol))?;
+    let count = Header::of(tensor)?.symbol_count;
+    let mut positions = Vec::with_capacity(count);
+    let mut codes = Vec::with_capacity(count);
+    for_each_entry(tensor, |position, symbol| {
+        positions.push(position);
+        codes.push(symbol);
+    })?;
     Ok(SparseEntries { positions, codes })
 }
 
@@ -82,48 +106,82 @@ pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
     Header::of(tensor).map(drop)
 }
 
-/// Positions that gaps lead to; all are below the number of elements.
-fn positions(tensor: &EncodedTensor<'_>) -> Result<Vec<u32>, EncodingError> {
-    let Header { gaps, alphabet, gap_bits, gap_count, symbol_count, elements } =
-        Header::of(tensor)?;
-    let filler = (1_u32 << gap_bits) - 1;
-    let mut out = Vec::with_capacity(symbol_count);
-    let mut next = 0_u64;
-    let mut ends_in_symbol = true;
-    symbols::decode(&gaps, alphabet, gap_count, |gap| {
-        next += u64::from(gap);
-        ends_in_symbol = gap != filler;
-        if ends_in_symbol {
-            if next >= elements as u64 {
-                return Err(EncodingError::PositionOutOfRange { position: next, elements });
-            }
-            if out.len() == symbol_count {
-                let (expected, found) = (symbol_count, symbol_count + 1);
-                return Err(EncodingError::SymbolCount { expected, found });
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "below elements, which fit u32")]
-            out.push(next as u32);
-            next += 1;
-        }
-        Ok(())
-    })?;
-    if !ends_in_symbol {
-        return Err(EncodingError::TrailingGap);
-    }
-    if out.len() != symbol_count {
-        return Err(EncodingError::SymbolCount { expected: symbol_count, found: out.len() });
-    }
-    Ok(out)
-}
-
-fn decode_symbols(
+/// Calls `each(position, symbol)` for all that is there, positions ascending and below the number of elements.
+fn for_each_entry(
     tensor: &EncodedTensor<'_>,
-    positions: &[u32],
     mut each: impl FnMut(u32, u32),
 ) -> Result<(), EncodingError> {
+    let header = Header::of(tensor)?;
+    let is_zero = zero_symbols(&tensor.values);
+    let mut gaps = Symbols::new(&header.gaps, header.alphabet, header.gap_count)?;
     let alphabet = Alphabet::of(&tensor.values)?;
-    let mut is_zero = [false; super::codebook::MAX_ENTRIES];
-    match &tensor.values {
+    let mut symbols = Symbols::new(&tensor.symbols, alphabet, header.symbol_count)?;
+    let mut walk = Walk { next: 0, ends_in_symbol: true };
+    let mut positions = [0; CHUNK];
+    while gaps.left() > 0 {
+        let mut found = 0;
+        gaps.next(CHUNK.min(gaps.left()), |gap| {
+            if let Some(position) = walk.step(gap, &header)? {
+                positions[found] = position;
+                found += 1;
+            }
+            Ok(())
+        })?;
+        if found > symbols.left() {
+            let (expected, found) = (header.symbol_count, header.symbol_count + 1);
+            return Err(EncodingError::SymbolCount { expected, found });
+        }
+        let mut at = 0;
+        symbols.next(found, |symbol| {
+            let position = positions[at];
+            at += 1;
+            if is_zero.get(symbol as usize) == Some(&true) {
+                return Err(EncodingError::ZeroSymbol { position });
+            }
+            each(position, symbol);
+            Ok(())
+        })?;
+    }
+    if !walk.ends_in_symbol {
+        return Err(EncodingError::TrailingGap);
+    }
+    if symbols.left() > 0 {
+        let expected = header.symbol_count;
+        return Err(EncodingError::SymbolCount { expected, found: expected - symbols.left() });
+    }
+    gaps.finish()?;
+    symbols.finish()
+}
+
+/// The way through the elements.
+struct Walk {
+    next: u64,
+    ends_in_symbol: bool,
+}
+
+impl Walk {
+    /// The position that a gap leads to, unless it is a filler.
+    #[inline]
+    fn step(&mut self, gap: u32, header: &Header<'_>) -> Result<Option<u32>, EncodingError> {
+        self.next += u64::from(gap);
+        self.ends_in_symbol = gap != (1 << header.gap_bits) - 1;
+        if !self.ends_in_symbol {
+            return Ok(None);
+        }
+        let (position, elements) = (self.next, header.elements);
+        if position >= elements as u64 {
+            return Err(EncodingError::PositionOutOfRange { position, elements });
+        }
+        self.next += 1;
+        #[expect(clippy::cast_possible_truncation, reason = "below elements, which fit u32")]
+        Ok(Some(position as u32))
+    }
+}
+
+/// Symbols that stand for zero and therefore must not occur.
+fn zero_symbols(values: &Values) -> [bool; MAX_ENTRIES] {
+    let mut is_zero = [false; MAX_ENTRIES];
+    match values {
         Values::CodebookF32(book) => {
             for (flag, &value) in is_zero.iter_mut().zip(book) {
                 *flag = value == 0.0;
@@ -136,16 +194,7 @@ fn decode_symbols(
         }
         Values::F32 | Values::Int { .. } => is_zero[0] = true,
     }
-    let mut at = 0;
-    symbols::decode(&tensor.symbols, alphabet, positions.len(), |symbol| {
-        let position = positions[at];
-        at += 1;
-        if is_zero.get(symbol as usize) == Some(&true) {
-            return Err(EncodingError::ZeroSymbol { position });
-        }
-        each(position, symbol);
-        Ok(())
-    })
+    is_zero
 }
 
 pub(super) fn gap_alphabet(gap_bits: u8) -> Result<Alphabet, EncodingError> {

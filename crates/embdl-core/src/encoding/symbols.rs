@@ -47,36 +47,69 @@ impl Alphabet {
     }
 }
 
-/// Gives the `count` symbols of `stream`, which must hold nothing else.
-#[inline]
-pub(super) fn decode(
-    stream: &Stream<'_>,
+/// Symbols of a stream, some at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Symbols<'a> {
+    reader: BitReader<'a>,
     alphabet: Alphabet,
-    count: usize,
-    mut each: impl FnMut(u32) -> Result<(), EncodingError>,
-) -> Result<(), EncodingError> {
-    check_len(stream, alphabet, count)?;
-    let mut reader = BitReader::new(stream.bytes);
-    match stream.coder {
-        Coder::Raw { .. } => {
-            let bits = u32::from(alphabet.bits);
-            for _ in 0..count {
-                let symbol = reader.take(bits)?;
-                if !alphabet.is_power_of_two() && u64::from(symbol) >= alphabet.size {
-                    return Err(EncodingError::SymbolOutOfRange {
-                        symbol,
-                        alphabet: alphabet.size,
-                    });
-                }
-                each(symbol)?;
+    /// `None` where symbols have a fixed width.
+    decoder: Option<Decoder>,
+    left: usize,
+}
+
+impl<'a> Symbols<'a> {
+    /// The `count` symbols of `stream`; reads the coder's table.
+    pub(super) fn new(
+        stream: &Stream<'a>,
+        alphabet: Alphabet,
+        count: usize,
+    ) -> Result<Self, EncodingError> {
+        check_len(stream, alphabet, count)?;
+        let mut reader = BitReader::new(stream.bytes);
+        let decoder = match stream.coder {
+            Coder::Raw { .. } => None,
+            Coder::Huffman => {
+                let size = usize::try_from(alphabet.size).unwrap_or(usize::MAX);
+                Some(Decoder::read(&mut reader, size)?)
             }
-        }
-        Coder::Huffman => {
-            let size = usize::try_from(alphabet.size).unwrap_or(usize::MAX);
-            Decoder::read(&mut reader, size)?.decode(&mut reader, count, each)?;
-        }
+        };
+        Ok(Self { reader, alphabet, decoder, left: count })
     }
-    reader.finish()
+
+    /// How many symbols are left.
+    pub(super) const fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Gives the next `count` symbols, of which there must be as many left.
+    #[inline]
+    pub(super) fn next(
+        &mut self,
+        count: usize,
+        mut each: impl FnMut(u32) -> Result<(), EncodingError>,
+    ) -> Result<(), EncodingError> {
+        assert!(count <= self.left, "{count} symbols of {}", self.left);
+        self.left -= count;
+        if let Some(decoder) = &self.decoder {
+            return decoder.decode(&mut self.reader, count, each);
+        }
+        let (bits, size) = (u32::from(self.alphabet.bits), self.alphabet.size);
+        let all_occur = self.alphabet.is_power_of_two();
+        for _ in 0..count {
+            let symbol = self.reader.take(bits)?;
+            if !all_occur && u64::from(symbol) >= size {
+                return Err(EncodingError::SymbolOutOfRange { symbol, alphabet: size });
+            }
+            each(symbol)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what follows the last symbol.
+    pub(super) fn finish(self) -> Result<(), EncodingError> {
+        debug_assert!(self.left == 0, "{} symbols were not read", self.left);
+        self.reader.finish()
+    }
 }
 
 /// Refuses what shows without reading symbols, so that nothing large is allocated for a stream that cannot be right.

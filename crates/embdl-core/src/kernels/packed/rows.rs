@@ -1,0 +1,215 @@
+//! Weights of dense layers that stay compressed: sparse rows, and rows of codebook indices.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Tile, fold_zero_point, pad_bias, row_sum};
+
+/// Sparse rows `[n, k]` with float values: row `j` has entries `row_starts[j] .. row_starts[j + 1]`, columns ascending.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseF32 {
+    /// Rows.
+    pub n: usize,
+    /// Columns.
+    pub k: usize,
+    /// `n + 1` offsets into `columns` and `codes`.
+    pub row_starts: Vec<u32>,
+    /// Column of each entry.
+    pub columns: Vec<u16>,
+    /// Codebook index of each entry.
+    pub codes: Vec<u8>,
+    /// Up to 256 values.
+    pub codebook: Vec<f32>,
+    /// Bias, `n`.
+    pub bias: Vec<f32>,
+}
+
+/// Sparse rows `[n, k]` with integer values, laid out like [`SparseF32`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseQ8 {
+    /// Rows.
+    pub n: usize,
+    /// Columns.
+    pub k: usize,
+    /// `n + 1` offsets into `columns` and `values`.
+    pub row_starts: Vec<u32>,
+    /// Column of each entry.
+    pub columns: Vec<u16>,
+    /// Value of each entry.
+    pub values: Vec<i8>,
+    /// `bias[j] - zero_point * sum of the row's values`.
+    pub bias: Vec<i32>,
+}
+
+/// Dense rows `[n, k]` of 4-bit codebook indices: row `j` starts at byte `j * row_bytes`, the even column in the low
+/// half of a byte; columns beyond `k` have index 0 and must not be counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CodebookQ8 {
+    /// Rows.
+    pub n: usize,
+    /// Columns.
+    pub k: usize,
+    /// Bytes from one row to the next.
+    pub row_bytes: usize,
+    /// Indices.
+    pub indices: Vec<u8>,
+    /// 16 values; unused ones are zero.
+    pub codebook: [i8; 16],
+    /// `bias[j] - zero_point * sum of the row's values`.
+    pub bias: Vec<i32>,
+}
+
+impl SparseF32 {
+    /// Most columns a sparse layer can have: those a `u16` can name.
+    pub const MAX_COLUMNS: usize = 1 << 16;
+
+    /// Rows from `entries` (flat row-major position, index into `codebook`), positions ascending; `bias` has `n`
+    /// elements, or none for zeros.
+    ///
+    /// # Panics
+    /// If positions do not ascend below `n * k`, or there are more than [`Self::MAX_COLUMNS`] columns, more than 256
+    /// values or another number of biases.
+    #[must_use]
+    pub fn new(
+        n: usize,
+        k: usize,
+        entries: impl IntoIterator<Item = (usize, u8)>,
+        codebook: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        assert!(codebook.len() <= 256, "{} values in a codebook", codebook.len());
+        let rows = Rows::new(n, k, entries);
+        let known = |&code: &u8| usize::from(code) < codebook.len();
+        assert!(rows.symbols.iter().all(known), "an index is beyond the codebook");
+        Self {
+            n,
+            k,
+            row_starts: rows.starts,
+            columns: rows.columns,
+            codes: rows.symbols,
+            codebook: codebook.to_vec(),
+            bias: exact_bias(bias, n),
+        }
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        (self.row_starts.len() + self.codebook.len() + self.bias.len()) * 4 + self.columns.len() * 3
+    }
+}
+
+impl SparseQ8 {
+    /// Rows from `entries` (flat row-major position, value), positions ascending, for activations with `zero_point`;
+    /// `bias` has `n` elements, or none for zeros.
+    ///
+    /// # Panics
+    /// If positions do not ascend below `n * k`, or there are more than [`SparseF32::MAX_COLUMNS`] columns or another
+    /// number of biases.
+    #[must_use]
+    pub fn new(
+        n: usize,
+        k: usize,
+        entries: impl IntoIterator<Item = (usize, i8)>,
+        bias: &[i32],
+        zero_point: u8,
+    ) -> Self {
+        let rows = Rows::new(n, k, entries);
+        let mut bias = exact_bias(bias, n);
+        for (bias, bounds) in bias.iter_mut().zip(rows.starts.windows(2)) {
+            let row = &rows.symbols[bounds[0] as usize..bounds[1] as usize];
+            *bias = fold_zero_point(*bias, zero_point, row_sum(row.iter().copied()));
+        }
+        Self { n, k, row_starts: rows.starts, columns: rows.columns, values: rows.symbols, bias }
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        (self.row_starts.len() + self.bias.len()) * 4 + self.columns.len() * 3
+    }
+}
+
+impl CodebookQ8 {
+    /// Most values of a codebook.
+    pub const MAX_VALUES: usize = 16;
+
+    /// Rows from `codes` (`[n, k]`, row-major indices into `codebook`) for activations with `zero_point`; `bias` has `n`
+    /// elements, or none for zeros. Rows are padded to whole 16 bytes.
+    ///
+    /// # Panics
+    /// If the lengths do not fit `n` and `k`, the codebook has more than [`Self::MAX_VALUES`] values, or an index is
+    /// beyond it.
+    #[must_use]
+    pub fn new(
+        codes: &[u8],
+        codebook: &[i8],
+        bias: &[i32],
+        zero_point: u8,
+        n: usize,
+        k: usize,
+    ) -> Self {
+        assert!(codes.len() == n * k, "{} indices are not {n} rows of {k}", codes.len());
+        assert!(codebook.len() <= Self::MAX_VALUES, "{} values in a codebook", codebook.len());
+        let known = |&code: &u8| usize::from(code) < codebook.len();
+        assert!(codes.iter().all(known), "an index is beyond the codebook");
+        let mut values = [0; Self::MAX_VALUES];
+        values[..codebook.len()].copy_from_slice(codebook);
+        let row_bytes = Self::row_bytes_for(k);
+        let mut indices = vec![0; n * row_bytes];
+        let mut bias = exact_bias(bias, n);
+        for (j, row) in codes.chunks_exact(k.max(1)).enumerate() {
+            for (p, &code) in row.iter().enumerate() {
+                indices[j * row_bytes + p / 2] |= code << (p % 2 * 4);
+            }
+            let sum = row_sum(row.iter().map(|&code| values[usize::from(code)]));
+            bias[j] = fold_zero_point(bias[j], zero_point, sum);
+        }
+        Self { n, k, row_bytes, indices, codebook: values, bias }
+    }
+
+    /// Bytes of a row of `k` indices.
+    #[must_use]
+    pub const fn row_bytes_for(k: usize) -> usize {
+        k.div_ceil(32) * 16
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.indices.len() + self.codebook.len() + self.bias.len() * 4
+    }
+}
+
+/// Sparse rows of symbols.
+struct Rows<S> {
+    starts: Vec<u32>,
+    columns: Vec<u16>,
+    symbols: Vec<S>,
+}
+
+impl<S> Rows<S> {
+    #[expect(clippy::cast_possible_truncation, reason = "both sizes are asserted first")]
+    fn new(n: usize, k: usize, entries: impl IntoIterator<Item = (usize, S)>) -> Self {
+        assert!(k <= SparseF32::MAX_COLUMNS, "{k} columns cannot be named by 16 bits");
+        assert!(u32::try_from(n * k).is_ok(), "{n} rows of {k} cannot be counted by 32 bits");
+        let mut rows =
+            Self { starts: Vec::with_capacity(n + 1), columns: Vec::new(), symbols: Vec::new() };
+        let mut next = 0;
+        for (position, symbol) in entries {
+            assert!((next..n * k).contains(&position), "position {position} after {next}");
+            next = position + 1;
+            while rows.starts.len() <= position / k {
+                rows.starts.push(rows.columns.len() as u32);
+            }
+            rows.columns.push((position % k) as u16);
+            rows.symbols.push(symbol);
+        }
+        rows.starts.resize(n + 1, rows.columns.len() as u32);
+        rows
+    }
+}
+
+fn exact_bias<T: Copy + Default>(bias: &[T], n: usize) -> Vec<T> {
+    pad_bias(bias, n, Tile { nr: 1, kr: 1 })
+}
