@@ -103,7 +103,7 @@ pub fn time(
         .collect();
     let median_us = median(&mut times);
     let mut deviations: Vec<f64> = times.iter().map(|time| (time - median_us).abs()).collect();
-    let MemoryUse { weight_bytes, arena_bytes, scratch_bytes } = session.memory();
+    let MemoryUse { weight_bytes, arena_bytes, scratch_bytes, .. } = session.memory();
     Ok(TimingReport {
         choice: choice.clone(),
         machine: Machine::detect(),

@@ -140,6 +140,8 @@ pub struct MemoryUse {
     pub weight_bytes: usize,
     /// Activations.
     pub arena_bytes: usize,
+    /// What no arena can be smaller than: the largest sum of activations that are needed at the same time.
+    pub arena_lower_bound_bytes: usize,
     /// Scratch of kernels, such as im2col rows.
     pub scratch_bytes: usize,
 }

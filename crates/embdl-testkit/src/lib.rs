@@ -5,7 +5,7 @@ pub mod allocation;
 pub mod guard;
 pub mod random;
 
-pub use allocation::{CountingAllocator, count_allocations};
+pub use allocation::{CountingAllocator, count_allocations, peak_bytes};
 #[cfg(unix)]
 pub use guard::Guarded;
 pub use random::Random;

@@ -32,7 +32,14 @@ pub(super) fn load(
     let nodes: Vec<Lowering<'_, '_>> = model
         .nodes
         .iter()
-        .map(|node| Lowering { model, node, types: &types, kernels: &*kernels, options })
+        .map(|node| Lowering {
+            model,
+            node,
+            types: &types,
+            plan: &plan,
+            kernels: &*kernels,
+            options,
+        })
         .collect();
 
     let mut needed = plan.arena_bytes;
@@ -77,6 +84,7 @@ pub(super) fn load(
         output_places: output_places.collect::<Result<_, _>>()?,
         clock: options.clock,
         profile: options.clock.map(|_| profile),
+        arena_lower_bound_bytes: plan.lower_bound_bytes,
         weight_bytes: steps.iter().map(|step| step.work.weight_bytes()).sum(),
         steps,
         kernels,
@@ -96,6 +104,7 @@ struct Lowering<'m, 'l> {
     model: &'l Model<'m>,
     node: &'l Node,
     types: &'l [ValueType],
+    plan: &'l Plan,
     kernels: &'l dyn Kernels,
     options: &'l LoadOptions,
 }
@@ -124,15 +133,23 @@ impl<'m> Lowering<'m, '_> {
             None => Need::default(),
         };
         if let Op::Resize(resize) = &self.node.op {
-            need.weight_bytes = ResizePlan::size_bytes(resize);
+            need.weight_bytes = ResizePlan::size_bytes_of(resize);
         }
         Some(need)
     }
 
     /// Bytes of activations and weights that a run reads and writes.
     fn bytes_moved(&self, work: &Work) -> u64 {
-        if matches!(work, Work::Alias) {
-            return 0;
+        match work {
+            Work::Alias => return 0,
+            Work::Concat(parts) => {
+                let copied = parts.iter().filter(|part| !part.is_there).map(|part| part.row);
+                let row: usize = parts.iter().map(|part| part.row).sum();
+                let to = self.to();
+                let rows = to.shape.len() * to.dtype.size_bytes() / row;
+                return 2 * (copied.sum::<usize>() * rows) as u64;
+            }
+            _ => {}
         }
         let values = self.node.inputs.iter().chain([&self.node.output]);
         let activations: usize = values

@@ -35,6 +35,7 @@ pub(super) struct CpuSession {
     pub(super) clock: Option<fn() -> u64>,
     pub(super) profile: Option<Profile>,
     pub(super) weight_bytes: usize,
+    pub(super) arena_lower_bound_bytes: usize,
 }
 
 impl Session for CpuSession {
@@ -94,6 +95,7 @@ impl Session for CpuSession {
         MemoryUse {
             weight_bytes: self.weight_bytes,
             arena_bytes: self.arena.len(),
+            arena_lower_bound_bytes: self.arena_lower_bound_bytes,
             scratch_bytes: self.scratch.len(),
         }
     }

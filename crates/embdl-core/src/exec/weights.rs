@@ -95,29 +95,68 @@ pub(super) fn channel_scales(weight: &EncodedTensor<'_>, n: usize) -> Option<Vec
     }
 }
 
-/// Decodes and packs rows `[n, k]` of floats.
+/// Decodes floats straight into the panels of `groups` products, `[n, k]` in all; never more than a block of them exists
+/// unpacked.
 pub(super) fn pack_f32(
-    weights: &[f32],
+    weight: &EncodedTensor<'_>,
     bias: &[f32],
-    rows: core::ops::Range<usize>,
-    k: usize,
+    groups: usize,
     tile: Tile,
-) -> PackedF32 {
-    let bias = if bias.is_empty() { bias } else { &bias[rows.clone()] };
-    PackedF32::pack(&weights[rows.start * k..rows.end * k], bias, rows.len(), k, tile)
+) -> Result<Vec<PackedF32>, EncodingError> {
+    let (width, k) = group_shape(weight, groups);
+    let mut packed: Vec<PackedF32> =
+        (0..groups).map(|g| PackedF32::zeros(part(bias, g, width), width, k, tile)).collect();
+    weight.dequantize_blocks(PACK_BLOCK, |at, values| {
+        for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
+    })?;
+    Ok(packed)
 }
 
-/// Packs rows of integers.
+/// Decodes integers straight into panels, like [`pack_f32`].
 pub(super) fn pack_q8(
-    weights: &[i8],
+    weight: &EncodedTensor<'_>,
     bias: &[i32],
-    rows: core::ops::Range<usize>,
-    k: usize,
+    groups: usize,
     zero_point: u8,
     tile: Tile,
-) -> PackedQ8 {
-    let bias = if bias.is_empty() { bias } else { &bias[rows.clone()] };
-    PackedQ8::pack(&weights[rows.start * k..rows.end * k], bias, zero_point, rows.len(), k, tile)
+) -> Result<Vec<PackedQ8>, EncodingError> {
+    let (width, k) = group_shape(weight, groups);
+    let mut packed: Vec<PackedQ8> =
+        (0..groups).map(|g| PackedQ8::zeros(part(bias, g, width), width, k, tile)).collect();
+    weight.decode_i8_blocks(PACK_BLOCK, |at, values| {
+        for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
+    })?;
+    packed.iter_mut().for_each(|packed| packed.fold(zero_point));
+    Ok(packed)
+}
+
+/// Elements that exist unpacked at a time.
+const PACK_BLOCK: usize = 8192;
+
+/// Rows of each group and elements of a row.
+fn group_shape(weight: &EncodedTensor<'_>, groups: usize) -> (usize, usize) {
+    let n = weight.shape.dim(0);
+    (n / groups, weight.shape.len() / n)
+}
+
+/// The biases of a group.
+fn part<T>(bias: &[T], group: usize, width: usize) -> &[T] {
+    if bias.is_empty() { bias } else { &bias[group * width..][..width] }
+}
+
+/// Calls `each(row, column, elements)` for the parts of rows of `k` elements that a block from `at` on has.
+fn for_each_row<T>(
+    mut at: usize,
+    mut block: &[T],
+    k: usize,
+    mut each: impl FnMut(usize, usize, &[T]),
+) {
+    while !block.is_empty() {
+        let (row, rest) = block.split_at(block.len().min(k - at % k));
+        each(at / k, at % k, row);
+        at += row.len();
+        block = rest;
+    }
 }
 
 /// Sparse rows of floats.

@@ -22,7 +22,7 @@ use crate::op::{Lrn, ResizeMode, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant};
 use crate::tensor::DType;
 pub(super) use conv::{Conv, Stage};
-pub(super) use pointwise::Padding;
+pub(super) use pointwise::{ConcatPart, Padding};
 
 /// A node's computation.
 #[derive(Debug)]
@@ -108,9 +108,8 @@ pub(super) enum Work {
     Pad(Padding),
     /// Another order of axes: extents of the input, its axis for each of the result, bytes of an element.
     Transpose([usize; 4], [usize; 4], usize),
-    /// Concatenation of anything: for each input the bytes that it contributes to a row of the result, and the table that
-    /// its levels go through.
-    Concat(Vec<(usize, Option<Box<[u8; 256]>>)>),
+    /// Concatenation of anything.
+    Concat(Vec<ConcatPart>),
     /// Local response normalization.
     Lrn(Lrn, usize),
     /// Softmax over so many features.
@@ -178,6 +177,7 @@ impl Work {
             Self::CodebookQ8(_, weights, _) => weights.size_bytes(),
             Self::PReluF32(slopes) => slopes.len() * 4,
             Self::PReluU8(requant) => requant.negative.len() * 4,
+            Self::Resize(plan, _) => plan.size_bytes(),
             _ => 0,
         }
     }

@@ -57,10 +57,16 @@ impl ResizePlan {
         }
     }
 
-    /// Bytes that the plan of `resize` takes.
+    /// Bytes that the plan of `resize` will hold.
     #[must_use]
-    pub const fn size_bytes(resize: &Resize) -> usize {
+    pub const fn size_bytes_of(resize: &Resize) -> usize {
         (resize.height + resize.width) * size_of::<Neighbours>()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        (self.rows.len() + self.columns.len()) * size_of::<Neighbours>()
     }
 
     fn input_len(&self) -> usize {

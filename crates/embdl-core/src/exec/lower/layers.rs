@@ -56,45 +56,50 @@ impl<'m> Lowering<'m, '_> {
         let geometry = WindowGeometry::new(&conv.window, from.shape, to.shape);
         let n = weight.shape.dim(0);
         let (groups, k) = (conv.groups as usize, weight.shape.len() / n);
-        let width = n / groups;
-        let rows = |group: usize| group * width..(group + 1) * width;
+        let failed = |source| self.undecodable(source);
         if let Some((quant, stage)) = self.integer_stage(weight, n, conv.activation)? {
-            let values = weight.decode_i8().map_err(|source| self.undecodable(source))?;
             let bias = self.bias_i32()?;
             let zero_point = quant.zero_point;
             if self.is_depthwise(conv) {
-                let weights = taps_first(&values, n);
+                let weights = taps_first(&weight.decode_i8().map_err(failed)?, n);
                 let bias = if bias.is_empty() { alloc::vec![0; n] } else { bias };
                 return Ok(Work::DepthwiseQ8 { geometry, weights, bias, zero_point, stage });
             }
             let tile = self.kernels.tile_q8();
-            let pack = |group| {
-                let packed = weights::pack_q8(&values, &bias, rows(group), k, zero_point, tile);
-                (packed, stage.of_channels(rows(group)))
-            };
+            let packed =
+                weights::pack_q8(weight, &bias, groups, zero_point, tile).map_err(failed)?;
+            let width = n / groups;
+            let stages = (0..groups).map(|g| stage.of_channels(g * width..(g + 1) * width));
             let block = self.block_rows(conv, k);
-            let groups = (0..groups).map(pack).collect();
-            let conv = Conv { geometry, out_channels: n, groups, block };
+            let groups = packed.into_iter().zip(stages).collect();
+            let conv = Conv { geometry, out_stride: self.out_stride(), groups, block };
             return Ok(Work::ConvQ8 { conv, zero_point });
         }
-        let values = weight.dequantize().map_err(|source| self.undecodable(source))?;
         let bias = self.bias_f32()?;
         let clamp = conv.activation.bounds();
         if self.is_depthwise(conv) {
-            let weights = taps_first(&values, n);
+            let weights = taps_first(&weight.dequantize().map_err(failed)?, n);
             let bias = if bias.is_empty() { alloc::vec![0.0; n] } else { bias };
             return Ok(Work::DepthwiseF32 { geometry, weights, bias, clamp });
         }
         let tile = self.kernels.tile_f32();
-        let pack = |group| weights::pack_f32(&values, &bias, rows(group), k, tile);
+        let groups = weights::pack_f32(weight, &bias, groups, tile).map_err(failed)?;
         let block = self.block_rows(conv, k * 4);
-        let groups = (0..groups).map(pack).collect();
-        Ok(Work::ConvF32(Conv { geometry, out_channels: n, groups, block }, clamp))
+        Ok(Work::ConvF32(Conv { geometry, out_stride: self.out_stride(), groups, block }, clamp))
+    }
+
+    /// Elements from one row of the result to the next: its channels, or those of the concatenation that it lies in.
+    fn out_stride(&self) -> usize {
+        let to = self.to();
+        match self.plan.row_bytes[self.node.output] {
+            Some(bytes) => bytes / to.dtype.size_bytes(),
+            None => to.shape.dim(to.shape.rank() - 1),
+        }
     }
 
     pub(super) fn dense(&self) -> Result<Work, RuntimeError> {
         let weight = self.needed_weight()?;
-        let [n, k] = [weight.shape.dim(0), weight.shape.dim(1)];
+        let n = weight.shape.dim(0);
         let m = self.from().shape.dim(0);
         let activation = self.node.op.activation();
         let failed = |source| self.undecodable(source);
@@ -104,10 +109,10 @@ impl<'m> Lowering<'m, '_> {
             let zero_point = quant.zero_point;
             return match form {
                 Form::Dense => {
-                    let values = weight.decode_i8().map_err(failed)?;
                     let tile = self.kernels.tile_q8();
-                    let packed = weights::pack_q8(&values, &bias, 0..n, k, zero_point, tile);
-                    Ok(Work::DenseQ8(m, packed, stage))
+                    let packed =
+                        weights::pack_q8(weight, &bias, 1, zero_point, tile).map_err(failed)?;
+                    Ok(Work::DenseQ8(m, only(packed), stage))
                 }
                 Form::Sparse { .. } => {
                     let rows = weights::sparse_q8(weight, &bias, zero_point).map_err(failed)?;
@@ -125,9 +130,9 @@ impl<'m> Lowering<'m, '_> {
             let rows = weights::sparse_f32(weight, &bias).map_err(failed)?;
             return Ok(Work::SparseF32(m, rows, clamp));
         }
-        let values = weight.dequantize().map_err(failed)?;
-        let packed = weights::pack_f32(&values, &bias, 0..n, k, self.kernels.tile_f32());
-        Ok(Work::DenseF32(m, packed, clamp))
+        let packed =
+            weights::pack_f32(weight, &bias, 1, self.kernels.tile_f32()).map_err(failed)?;
+        Ok(Work::DenseF32(m, only(packed), clamp))
     }
 
     fn form(&self, weight: &EncodedTensor<'_>) -> Form {
@@ -198,6 +203,11 @@ impl<'m> Lowering<'m, '_> {
         let rows = BLOCK_BYTES / row_bytes.max(1) / BLOCK_ROWS * BLOCK_ROWS;
         rows.max(BLOCK_ROWS).min(pixels)
     }
+}
+
+/// The weights of a layer without groups.
+fn only<T>(mut groups: Vec<T>) -> T {
+    groups.pop().expect("one group was packed")
 }
 
 /// `[c, taps]` to `[taps, c]`.

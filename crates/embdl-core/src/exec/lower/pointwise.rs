@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::super::check::invalid;
-use super::super::work::Work;
+use super::super::work::{ConcatPart, Work};
 use super::Lowering;
 use crate::kernels::product::Rows;
 use crate::op::{Activation, Concat, Transpose, Unary};
@@ -59,7 +59,8 @@ impl Lowering<'_, '_> {
                 DType::U8 => self.table(from, to, Activation::None)?,
                 _ => None,
             };
-            Ok((elements * to.dtype.size_bytes(), table))
+            let is_there = self.plan.row_bytes[input].is_some();
+            Ok(ConcatPart { row: elements * to.dtype.size_bytes(), table, is_there })
         };
         Ok(Work::Concat(self.node.inputs.iter().map(part).collect::<Result<_, _>>()?))
     }

@@ -12,8 +12,8 @@ use crate::quant::Requant;
 #[derive(Debug)]
 pub(in crate::exec) struct Conv<W> {
     pub(in crate::exec) geometry: WindowGeometry,
-    /// Channels of the result.
-    pub(in crate::exec) out_channels: usize,
+    /// Elements from one row of the result to the next: at least its channels.
+    pub(in crate::exec) out_stride: usize,
     /// Weights of each group.
     pub(in crate::exec) groups: Vec<W>,
     /// Output positions a block of im2col; zero where windows are pixels and rows are read from the input as it is.
@@ -79,7 +79,7 @@ impl Conv<PackedF32> {
         scratch: &mut [f32],
         clamp: (f32, f32),
     ) {
-        self.for_each_block(input, out, 1, |input, rows, out| {
+        self.for_each_block(input, out, 1, |input, rows, m, out| {
             for (group, weights) in self.groups.iter().enumerate() {
                 let (lhs, lhs_stride): (&[f32], usize) = match &rows {
                     None => (&input[group * weights.k..], self.geometry.input[2]),
@@ -89,14 +89,8 @@ impl Conv<PackedF32> {
                         (scratch, weights.k)
                     }
                 };
-                let job = GemmF32 {
-                    m: out.len() / self.out_channels,
-                    lhs,
-                    lhs_stride,
-                    weights,
-                    clamp,
-                    out_stride: self.out_channels,
-                };
+                let job =
+                    GemmF32 { m, lhs, lhs_stride, weights, clamp, out_stride: self.out_stride };
                 kernels.gemm_f32(&job, &mut out[group * weights.n..]);
             }
         });
@@ -113,7 +107,7 @@ impl Conv<(PackedQ8, Stage)> {
         zero_point: u8,
     ) {
         let size = self.groups[0].1.size_bytes();
-        self.for_each_block(input, out, size, |input, rows, out| {
+        self.for_each_block(input, out, size, |input, rows, m, out| {
             for (group, (weights, stage)) in self.groups.iter().enumerate() {
                 let (lhs, lhs_stride): (&[u8], usize) = match &rows {
                     None => (&input[group * weights.k..], self.geometry.input[2]),
@@ -130,13 +124,7 @@ impl Conv<(PackedQ8, Stage)> {
                         (scratch, weights.k)
                     }
                 };
-                let job = GemmQ8 {
-                    m: out.len() / (self.out_channels * size),
-                    lhs,
-                    lhs_stride,
-                    weights,
-                    out_stride: self.out_channels,
-                };
+                let job = GemmQ8 { m, lhs, lhs_stride, weights, out_stride: self.out_stride };
                 let out = &mut out[group * weights.n * size..];
                 match stage {
                     Stage::Levels(requant) => kernels.gemm_q8(&job, OutQ8::U8(requant, out)),
@@ -153,27 +141,30 @@ impl Conv<(PackedQ8, Stage)> {
 }
 
 impl<W> Conv<W> {
-    /// Calls `each(input, output positions of a sample or `None` for all of all samples, their results)`. Results are
-    /// `size` elements of `T` each.
+    /// Calls `each(input, output positions of a sample or `None` for all of all samples, how many, their results)`.
+    /// Results are `size` elements of `T` each.
     fn for_each_block<T>(
         &self,
         input: &[T],
         out: &mut [T],
         size: usize,
-        mut each: impl FnMut(&[T], Option<core::ops::Range<usize>>, &mut [T]),
+        mut each: impl FnMut(&[T], Option<core::ops::Range<usize>>, usize, &mut [T]),
     ) {
+        let (row, [_, _, depth]) = (self.out_stride * size, self.geometry.input);
         if self.block == 0 {
             // Pixels of all samples stand one after the other.
-            each(input, None, out);
+            each(input, None, input.len() / depth, out);
             return;
         }
-        let row = self.out_channels * size;
         let pixels = self.geometry.output[0] * self.geometry.output[1];
         let inputs = input.chunks_exact(self.geometry.input_len());
-        for (input, out) in inputs.zip(out.chunks_exact_mut(pixels * row)) {
-            for (index, out) in out.chunks_mut(self.block * row).enumerate() {
-                let first = index * self.block;
-                each(input, Some(first..first + out.len() / row), out);
+        // Within a concatenation, what follows the last row's channels belongs to no row.
+        for (input, out) in inputs.zip(out.chunks_mut(pixels * row)) {
+            for (first, out) in
+                (0..pixels).step_by(self.block).zip(out.chunks_mut(self.block * row))
+            {
+                let m = self.block.min(pixels - first);
+                each(input, Some(first..first + m), m, out);
             }
         }
     }

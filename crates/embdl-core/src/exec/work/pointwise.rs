@@ -1,5 +1,7 @@
 //! What runs on all CPUs alike: element-wise operators and those that move elements.
 
+use alloc::boxed::Box;
+
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::super::memory::Readable;
@@ -17,6 +19,17 @@ use crate::kernels::resize::{ResizePlan, resize_linear_f32, resize_linear_u8, re
 use crate::kernels::softmax::softmax_f32;
 use crate::op::ResizeMode;
 use crate::tensor::DType;
+
+/// An input of a concatenation.
+#[derive(Debug)]
+pub(in crate::exec) struct ConcatPart {
+    /// Bytes that it contributes to a row of the result.
+    pub(in crate::exec) row: usize,
+    /// What its levels go through.
+    pub(in crate::exec) table: Option<Box<[u8; 256]>>,
+    /// Whether its node wrote it into the result already.
+    pub(in crate::exec) is_there: bool,
+}
 
 /// A border around each sample, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -117,13 +130,15 @@ impl Work {
                 transpose(*dims, *order, memory.bytes(&step.inputs[0]), out);
             }
             Self::Concat(parts) => {
-                let stride = parts.iter().map(|part| part.0).sum();
+                let stride = parts.iter().map(|part| part.row).sum();
                 let mut at = 0;
-                for (place, (row, table)) in step.inputs.iter().zip(parts) {
-                    let input = memory.bytes(place);
+                for (place, ConcatPart { row, table, is_there }) in step.inputs.iter().zip(parts) {
                     match table {
-                        None => copy_rows(input, *row, &mut out[at..], stride),
-                        Some(table) => map_rows_u8(table, input, *row, &mut out[at..], stride),
+                        _ if *is_there => {}
+                        None => copy_rows(memory.bytes(place), *row, &mut out[at..], stride),
+                        Some(table) => {
+                            map_rows_u8(table, memory.bytes(place), *row, &mut out[at..], stride);
+                        }
                     }
                     at += row;
                 }
