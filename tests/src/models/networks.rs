@@ -19,6 +19,8 @@ pub fn networks() -> Vec<Problem> {
         Problem::new("inverted residual, int8", residual(Numbers::Int8)),
         Problem::new("branches, float", branches(Numbers::Float)),
         Problem::new("branches, int8", branches(Numbers::Int8)),
+        Problem::new("joined, float", joined(Numbers::Float)),
+        Problem::new("joined, int8", joined(Numbers::Int8)),
         Problem::new("normalized, float", normalized()),
     ]
 }
@@ -186,6 +188,26 @@ fn branches(numbers: Numbers) -> Net {
     let relu = net.same(Op::Activation(Activation::Relu), pooled);
     net.net.output(squeezed);
     net.net.output(relu);
+    net.net
+}
+
+/// Convolutions that write straight into a concatenation of the same levels, in groups, with windows and without, next to a
+/// part that is copied; then another concatenation of what was joined.
+fn joined(numbers: Numbers) -> Net {
+    let mut net = Builder::new(numbers, 9);
+    let input = net.input(Shape::nhwc(1, 7, 5, 6));
+    let squeezed = net.conv(input, 4, Window::square(1, 1), 1, Activation::Relu);
+    let elements = net.elements(0.012, 0);
+    let narrow = net.conv(squeezed, 9, Window::square(1, 1), 1, Activation::Relu);
+    let pooled = Pool { kind: PoolKind::Max, window: Window::square(3, 1).padded(1), ceil: false };
+    let pooled = net.same(Op::Pool(pooled), squeezed);
+    let wide = net.conv(squeezed, 6, Window::square(3, 1).padded(1), 2, Activation::Relu);
+    let inputs = [narrow, pooled, wide];
+    let first = net.net.node(Op::Concat(Concat { axis: 3 }), &inputs, elements);
+    let deep = net.conv(first, 19, Window::square(1, 1), 19, Activation::Relu);
+    let last = net.conv(first, 3, Window::square(3, 1).padded(1), 1, Activation::Relu);
+    let second = net.net.node(Op::Concat(Concat { axis: 3 }), &[last, deep, first], elements);
+    net.net.output(second);
     net.net
 }
 
