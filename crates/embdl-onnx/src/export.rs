@@ -40,7 +40,8 @@ pub struct ExportOptions {
 /// Weights are [effective](embdl_graph::Param::effective): pruned ones zero, shared ones their centroid, integers
 /// their level times scale. The batch is the symbolic dimension `N`. Levels of activations
 /// ([`Value::quant`](embdl_graph::Value::quant)) are written if [`ExportOptions::quantized`] asks for them. Reading the
-/// file back gives the same graph, with free weights where they are written as floats.
+/// file back gives the same graph, with free weights where they are written as floats, and with batch normalization in the
+/// layers before it.
 ///
 /// # Errors
 /// If the graph is not valid, or has a node that opset 17 cannot express.
@@ -186,10 +187,9 @@ impl<'a> Exporter<'a> {
             }
             Op::Flatten => self.flatten(node),
             Op::Reshape(_) => self.reshape(node, shape),
+            Op::BatchNorm(norm) if shape.rank() != 3 => self.batch_norm(node, norm.epsilon),
             Op::BatchNorm(_) => {
-                return Err(unsupported(
-                    "it is for training; fold it into the layer before it first",
-                ));
+                return Err(unsupported("the channels have to be ONNX's second dimension"));
             }
             Op::Unary(unary) => self.unary(node, *unary),
             Op::Mul => self.simple(node, "Mul", vec![]),

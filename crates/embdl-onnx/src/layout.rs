@@ -60,6 +60,14 @@ impl Order {
         self.parts().iter().all(View::is_plain)
     }
 
+    /// Whether dimension `axis` is the last in memory, element for element.
+    pub(crate) fn is_channel(&self, axis: usize) -> bool {
+        let Self::View(view) = self else { return self.is_plain() };
+        let mut axes: Vec<usize> = (0..view.rank()).filter(|&other| other != axis).collect();
+        axes.push(axis);
+        view.is_last(axis) && view.permuted(&axes).ends_in_order()
+    }
+
     /// Elements of a sample.
     pub(crate) fn len(&self) -> usize {
         self.parts().iter().map(View::len).sum()

@@ -42,6 +42,21 @@ impl Exporter<'_> {
         }
     }
 
+    pub(super) fn batch_norm(&mut self, node: &Node, epsilon: f32) {
+        let [input, output] = self.ends(node);
+        let graph = self.graph;
+        let mut inputs = vec![input];
+        let stats = node.stats.map(|(mean, variance)| [mean, variance]);
+        for id in [node.weight, node.bias].into_iter().flatten().chain(stats.into_iter().flatten())
+        {
+            let param = &graph.params[id];
+            let values = || (vec![param.len()], param.effective());
+            inputs.push(self.writer.param(id, None, &param.name, values));
+        }
+        let attributes = vec![float_attribute("epsilon", epsilon)];
+        self.writer.node(&node.name, "BatchNormalization", inputs, &output, attributes);
+    }
+
     pub(super) fn prelu(&mut self, node: &Node) {
         let [input, output] = self.ends(node);
         let graph = self.graph;

@@ -6,7 +6,7 @@ use embdl_core::tensor::Shape;
 use embdl_graph::{NodeId, ParamRole, ValueId};
 use tract_onnx::pb::NodeProto;
 
-use super::importer::{Importer, Pending, Source};
+use super::importer::{Importer, Pending, Source, name_of};
 use super::inputs::misfit;
 use crate::attributes::Attributes;
 use crate::error::NodeError;
@@ -143,7 +143,7 @@ impl<'a> Importer<'a> {
     ) -> Result<(), NodeError> {
         if let Some((layer, channels)) = self.open_layer(&source)
             && channels == scales.len()
-            && is_channel(&source.order, axis)
+            && source.order.is_channel(axis)
         {
             return self.fold_affine(node, source, layer, scales, offsets, name);
         }
@@ -215,7 +215,9 @@ impl<'a> Importer<'a> {
         let sources = [self.pending(node, 0)?, self.pending(node, 1)?];
         for (x, gate) in [(&sources[0], &sources[1]), (&sources[1], &sources[0])] {
             if let Some((writer, unary)) = self.gate(x, gate) {
-                self.graph.nodes[writer].op = Op::Unary(unary);
+                let name = self.node_names.unique(name_of(node));
+                let writer = &mut self.graph.nodes[writer];
+                (writer.op, writer.name) = (Op::Unary(unary), name);
                 return self.absorb(node, gate.clone());
             }
         }
@@ -311,12 +313,4 @@ impl<'a> Importer<'a> {
             _ => natural,
         }
     }
-}
-
-/// Whether dimension `axis` is the last in memory, element for element.
-fn is_channel(order: &Order, axis: usize) -> bool {
-    let Order::View(view) = order else { return axis == 0 && order.is_plain() };
-    let mut axes: Vec<usize> = (0..view.rank()).filter(|&other| other != axis).collect();
-    axes.push(axis);
-    view.is_last(axis) && view.permuted(&axes).ends_in_order()
 }

@@ -128,6 +128,21 @@ impl Importer<'_> {
         self.emit_inner_layer(node, "affine", op, input, [Some(weight), Some(bias)])
     }
 
+    /// The value with dimension `axis` last, as it is or as `[n, h, w, size]`, and the order of its elements.
+    pub(super) fn by_channel(
+        &mut self,
+        node: &NodeProto,
+        source: &Source,
+        axis: usize,
+    ) -> Result<(ValueId, Order), NodeError> {
+        let own = self.graph.values[source.value].shape;
+        let size = source.order.dims()[axis];
+        if source.order.is_channel(axis) && own.rank() > 1 && own.dim(own.rank() - 1) == size {
+            return Ok((source.value, source.order.clone()));
+        }
+        self.channels_last(node, source, axis)
+    }
+
     /// The value with dimension `axis` last, as `[n, h, w, size]`, and the order of its elements.
     pub(super) fn channels_last(
         &mut self,

@@ -180,7 +180,7 @@ impl<'a> Importer<'a> {
             self.spend(channels)?;
             values = vec![values.first().copied().unwrap_or(0.0); channels];
         }
-        let (value, order) = self.channels_last(node, &source, axis)?;
+        let (value, order) = self.by_channel(node, &source, axis)?;
         let weight = self.param(&name, ParamRole::Weight, Shape::vector(channels), values);
         self.emit_layer(node, Op::PRelu, &[value], order, [Some(weight), None])
     }

@@ -1,6 +1,7 @@
 //! A naive float evaluator of graphs, and what the tests share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod peer;
 pub(crate) mod proto;
 pub(crate) mod random;
 pub(crate) mod runtime;
@@ -68,6 +69,12 @@ pub(crate) fn in_graph_order(values: &[f32], shape: Shape) -> Vec<f32> {
 
 /// Outputs of the graph for NHWC inputs.
 pub(crate) fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let values = evaluate_all(graph, inputs);
+    graph.outputs.iter().map(|&id| values[id].clone()).collect()
+}
+
+/// All values of the graph for NHWC inputs.
+pub(crate) fn evaluate_all(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let mut values: Vec<Vec<f32>> = vec![Vec::new(); graph.values.len()];
     for (&id, input) in graph.inputs.iter().zip(inputs) {
         values[id].clone_from(input);
@@ -154,7 +161,7 @@ pub(crate) fn evaluate(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
         assert_eq!(out.len(), out_shape.len(), "{}", node.name);
         values[node.output] = out;
     }
-    graph.outputs.iter().map(|&id| values[id].clone()).collect()
+    values
 }
 
 fn transposed(input: &[f32], shape: Shape, order: &[usize]) -> Vec<f32> {

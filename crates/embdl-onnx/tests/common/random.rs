@@ -1,6 +1,9 @@
 //! Small random graphs in the form that an import gives: activations fused where they can be.
 
-use embdl_core::op::{Activation, Concat, Conv2d, Dense, Lrn, Op, Pool, PoolKind, Reshape, Window};
+use embdl_core::op::{
+    Activation, Concat, Conv2d, Coordinates, Dense, Lrn, Op, Pool, PoolKind, Reshape, Resize,
+    ResizeMode, Unary, Window,
+};
 use embdl_core::tensor::Shape;
 use embdl_graph::{Graph, GraphBuilder, Param, ParamId, ParamRole, ValueId};
 
@@ -15,15 +18,20 @@ struct Grower {
     is_layer: bool,
 }
 
-/// A graph of one operator for each three genes, those that do not fit left out.
-pub(crate) fn random_graph(genes: &[u8]) -> Graph {
+/// A graph of one operator for each three genes, those that do not fit left out; with `all`, of those too that tract does
+/// not know.
+pub(crate) fn random_graph(genes: &[u8], all: bool) -> Graph {
     let gene = |at: usize| usize::from(genes.get(at).copied().unwrap_or(0));
     let mut builder = GraphBuilder::new("random", 1);
     let shape = Shape::nhwc(1, 1 + gene(0) % 7, 1 + gene(1) % 7, 1 + gene(2) % 4);
     let first = builder.input("input", shape);
     let mut grower = Grower { builder, count: 0, values: vec![first], is_layer: false };
     for triple in genes.get(3..).unwrap_or_default().chunks_exact(3) {
-        grower.grow(triple[0], triple[1], triple[2]);
+        if all && triple[0] >= 192 {
+            grower.grow_more(triple[0], triple[1], triple[2]);
+        } else {
+            grower.grow(triple[0], triple[1], triple[2]);
+        }
     }
     let mut outputs = vec![*grower.values.last().expect("there is an input")];
     if outputs[0] == first {
@@ -43,6 +51,50 @@ pub(crate) fn random_graph(genes: &[u8]) -> Graph {
 }
 
 impl Grower {
+    /// Functions of one element, products, slopes and resizing.
+    fn grow_more(&mut self, kind: u8, a: u8, b: u8) {
+        let input = *self.values.last().expect("there is an input");
+        let shape = self.builder.shape(input);
+        let parameter = f32::from(a) / 256.0;
+        let modes = [ResizeMode::Nearest, ResizeMode::Linear];
+        let places = [Coordinates::HalfPixel, Coordinates::AlignCorners, Coordinates::Asymmetric];
+        match kind % 10 {
+            0 => self.add(Op::Unary(Unary::Tanh), &[input]),
+            1 => self.add(Op::Unary(Unary::HardSwish), &[input]),
+            2 => self.add(Op::Unary(Unary::Silu), &[input]),
+            3 => self.add(Op::Unary(Unary::LeakyRelu { alpha: parameter }), &[input]),
+            4 => self.add(Op::Unary(Unary::Elu { alpha: parameter }), &[input]),
+            5 => {
+                let bounds = Unary::Clip { min: -parameter, max: f32::from(b) / 64.0 + 0.1 };
+                self.add(Op::Unary(bounds), &[input]);
+            }
+            6 => {
+                let function = Unary::HardSigmoid { alpha: parameter, beta: 0.25 };
+                self.add(Op::Unary(function), &[input]);
+            }
+            7 if shape.rank() != 3 => {
+                let slopes = Shape::vector(shape.dim(shape.rank() - 1));
+                self.layer(Op::PRelu, slopes, false);
+                self.is_layer = false;
+            }
+            8 if shape.rank() == 4 => self.add(
+                Op::Resize(Resize {
+                    height: shape.dim(1) * (1 + usize::from(a & 1)),
+                    width: shape.dim(2) * (1 + usize::from(a >> 1 & 1)),
+                    mode: modes[usize::from(b & 1)],
+                    coordinates: places[usize::from(b >> 1) % 3],
+                }),
+                &[input],
+            ),
+            _ => {
+                let mates: Vec<ValueId> = self.values.clone();
+                let fits = |&&mate: &&ValueId| self.builder.shape(mate) == shape;
+                let mate = mates.iter().filter(fits).nth(usize::from(a) % 3).copied();
+                self.add(Op::Mul, &[input, mate.unwrap_or(input)]);
+            }
+        }
+    }
+
     fn grow(&mut self, kind: u8, a: u8, b: u8) {
         let input = *self.values.last().expect("there is an input");
         let shape = self.builder.shape(input);
