@@ -1,7 +1,7 @@
 //! The graph: values, nodes, parameters.
 
 use embdl_core::metadata::Metadata;
-use embdl_core::op::Op;
+use embdl_core::op::{Op, Pool, PoolKind};
 use embdl_core::quant::Quant;
 use embdl_core::tensor::Shape;
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,31 @@ impl Graph {
     pub fn layers(&self) -> impl Iterator<Item = (&Node, &Param)> {
         let layers = self.nodes.iter().filter(|node| node.op.is_layer());
         layers.filter_map(|node| Some((node, &self.params[node.weight?])))
+    }
+
+    /// Whether `node` computes in integers on a device: its inputs have levels, and so have its weights or its result.
+    #[must_use]
+    pub fn computes_in_integers(&self, node: &Node) -> bool {
+        let quant = |id: ValueId| self.values[id].quant;
+        let Some(first) = node.inputs.first().and_then(|&id| quant(id)) else { return false };
+        if node.inputs.iter().any(|&id| quant(id).is_none()) {
+            return false;
+        }
+        let result = quant(node.output);
+        match &node.op {
+            Op::Conv2d(_) | Op::Dense(_) => {
+                node.weight.is_some_and(|id| self.params[id].scales().is_some())
+            }
+            Op::Add(_)
+            | Op::Concat(_)
+            | Op::Unary(_)
+            | Op::Mul
+            | Op::PRelu
+            | Op::GlobalAveragePool
+            | Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => result.is_some(),
+            Op::Lrn(_) | Op::Softmax | Op::Quantize | Op::Dequantize | Op::BatchNorm(_) => false,
+            _ => result == Some(first),
+        }
     }
 
     /// The node that writes `value`, if it is not an input.

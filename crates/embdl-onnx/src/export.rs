@@ -88,6 +88,8 @@ struct Exporter<'a> {
     only_dense: Vec<bool>,
     /// Whether levels are written.
     quantized: bool,
+    /// Name of a value that is floats for some readers and levels for others, as the others read it.
+    rounded: Vec<Option<String>>,
 }
 
 impl<'a> Exporter<'a> {
@@ -105,19 +107,35 @@ impl<'a> Exporter<'a> {
         // Some programs, tract among them, know nodes and constants by names of one kind.
         graph.nodes.iter().for_each(|node| writer.reserve(&node.name));
         let orders = graph.values.iter().map(|value| Order::plain(&sample_dims(value.shape)));
-        Self { graph, writer, names, orders: orders.collect(), is_output, only_dense, quantized }
+        Self {
+            graph,
+            writer,
+            names,
+            orders: orders.collect(),
+            is_output,
+            only_dense,
+            quantized,
+            rounded: vec![None; graph.values.len()],
+        }
     }
 
     fn run(mut self) -> Result<GraphProto, ExportError> {
         let graph = self.graph;
         let input = graph.inputs.iter().map(|&id| self.info(id, &self.names[id])).collect();
         for &id in &graph.inputs {
-            self.levels(id, None);
+            self.levels(id, true, None);
         }
         for node in &graph.nodes {
-            let output = self.float_name(node.output);
+            let is_integer = graph.computes_in_integers(node);
+            let output = if is_integer { self.float_name(node.output) } else { None };
+            if is_integer {
+                self.swap_rounded(node);
+            }
             self.node(node)?;
-            self.levels(node.output, output);
+            if is_integer {
+                self.swap_rounded(node);
+            }
+            self.levels(node.output, is_integer, output);
         }
         let mut seen = vec![false; graph.values.len()];
         let mut output = Vec::new();

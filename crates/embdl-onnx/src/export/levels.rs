@@ -30,9 +30,26 @@ impl Exporter<'_> {
         Some(last)
     }
 
-    /// Levels of value `id` and floats of them again, which get the name `last` or a fresh one.
-    pub(super) fn levels(&mut self, id: ValueId, last: Option<String>) {
+    /// Lets the names of a node's inputs be those of their levels, or again those of their floats.
+    pub(super) fn swap_rounded(&mut self, node: &Node) {
+        for (at, &id) in node.inputs.iter().enumerate() {
+            if node.inputs[..at].contains(&id) {
+                continue;
+            }
+            if let Some(rounded) = &mut self.rounded[id] {
+                core::mem::swap(rounded, &mut self.names[id]);
+            }
+        }
+    }
+
+    /// Levels of value `id` and floats of them again, which get the name `last` or a fresh one. Where the value is not made
+    /// of integers, only those who compute in integers read what is rounded.
+    pub(super) fn levels(&mut self, id: ValueId, of_integers: bool, last: Option<String>) {
         let Some(quant) = self.graph.values[id].quant.filter(|_| self.quantized) else { return };
+        let mut readers = self.graph.nodes.iter().filter(|node| node.inputs.contains(&id));
+        if !of_integers && !readers.any(|node| self.graph.computes_in_integers(node)) {
+            return;
+        }
         let float = self.names[id].clone();
         let last = last.unwrap_or_else(|| self.writer.name(&format!("{float}.rounded"), "value"));
         let levels = self.writer.name(&format!("{last}.levels"), "value");
@@ -46,12 +63,19 @@ impl Exporter<'_> {
         let inputs = |from: &str| vec![from.to_owned(), scale.clone(), zero.clone()];
         self.writer.node("", "QuantizeLinear", inputs(&float), &levels, vec![]);
         self.writer.node("", "DequantizeLinear", inputs(&levels), &last, vec![]);
-        self.names[id] = last;
+        if of_integers {
+            self.names[id] = last;
+        } else {
+            self.rounded[id] = Some(last);
+        }
     }
 
     /// What a layer has if it computes in integers: levels as input and as weights.
     pub(super) fn integer_layer(&self, node: &Node) -> Option<IntegerLayer> {
-        let input = self.graph.values[node.inputs[0]].quant.filter(|_| self.quantized)?;
+        if !self.quantized || !self.graph.computes_in_integers(node) {
+            return None;
+        }
+        let input = self.graph.values[node.inputs[0]].quant?;
         let weight = &self.graph.params[node.weight?];
         Some(IntegerLayer { input, levels: weight.levels()?, scales: weight.scales()? })
     }
