@@ -1,0 +1,244 @@
+//! What exporters write for one operator of a graph becomes that operator, and computes what tract computes.
+
+mod common;
+
+use common::proto::{floats, info, ints, model, node, with_float, with_int, with_ints};
+use common::{assert_close, evaluate, noise, tract};
+use embdl_core::op::{Activation, Op, Pool, PoolKind, Unary};
+use embdl_graph::Graph;
+use embdl_onnx::{ImportOptions, import};
+use prost::Message as _;
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+
+fn check_model(model: &ModelProto) -> Graph {
+    let bytes = model.encode_to_vec();
+    let graph = import(&bytes, &ImportOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let inputs: Vec<Vec<f32>> =
+        graph.inputs.iter().map(|&id| noise(5, graph.values[id].shape.len())).collect();
+    let expected = tract::run(&bytes, &graph, &inputs);
+    for (found, expected) in evaluate(&graph, &inputs).iter().zip(&expected) {
+        assert_close(found, expected, &graph.to_string());
+    }
+    graph
+}
+
+/// Checks the nodes between input `x` of shape `[1, 2, 4, 4]` and output `y`.
+fn check(nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> Graph {
+    check_model(&model(nodes, constants))
+}
+
+fn names(graph: &Graph) -> Vec<&str> {
+    graph.nodes.iter().map(|node| node.op.name()).collect()
+}
+
+fn scalar(name: &str, value: f32) -> TensorProto {
+    TensorProto { float_data: vec![value], ..floats(name, &[]) }
+}
+
+fn positive(name: &str, len: i64) -> TensorProto {
+    let mut tensor = floats(name, &[len]);
+    tensor.float_data.iter_mut().for_each(|value| *value = value.abs() + 0.5);
+    tensor
+}
+
+#[test]
+fn gates_by_hand_become_one_operator() {
+    // x * relu6(x + 3) / 6, the division before, in the middle and at the end.
+    let clip = |from: &str, to: &str| node("Clip", &[from, "zero", "six"], to);
+    let add = || node("Add", &["three", "x"], "a");
+    let constants = || {
+        vec![
+            scalar("three", 3.0),
+            scalar("zero", 0.0),
+            scalar("six", 6.0),
+            scalar("sixth", 1.0 / 6.0),
+        ]
+    };
+    let ways = [
+        vec![add(), clip("a", "c"), node("Div", &["c", "six"], "d"), node("Mul", &["x", "d"], "y")],
+        vec![
+            add(),
+            clip("a", "c"),
+            node("Mul", &["c", "sixth"], "d"),
+            node("Mul", &["d", "x"], "y"),
+        ],
+        vec![add(), clip("a", "c"), node("Mul", &["x", "c"], "d"), node("Div", &["d", "six"], "y")],
+        vec![
+            add(),
+            clip("a", "c"),
+            node("Mul", &["x", "c"], "d"),
+            node("Mul", &["sixth", "d"], "y"),
+        ],
+    ];
+    for nodes in ways {
+        assert_eq!(names(&check(nodes, constants())), ["hard-swish"]);
+    }
+    let only = vec![add(), clip("a", "c"), node("Div", &["c", "six"], "y")];
+    assert_eq!(names(&check(only, constants())), ["hard-sigmoid"]);
+    let silu = vec![node("Sigmoid", &["x"], "s"), node("Mul", &["x", "s"], "y")];
+    assert_eq!(names(&check(silu, vec![])), ["silu"]);
+    // A gate that others read too stays.
+    let shared = vec![
+        node("Sigmoid", &["x"], "s"),
+        node("Mul", &["x", "s"], "m"),
+        node("Add", &["m", "s"], "y"),
+    ];
+    assert_eq!(names(&check(shared, vec![])), ["sigmoid", "mul", "add"]);
+    let six = vec![node("Relu", &["x"], "r"), node("Min", &["r", "six"], "y")];
+    assert_eq!(names(&check(six, constants())), ["relu", "clip"]);
+}
+
+#[test]
+fn constants_meet_activations() {
+    let conv = || node("Conv", &["x", "w"], "c");
+    let weight = || floats("w", &[2, 2, 1, 1]);
+    // Factors and summands behind a layer are part of it.
+    let behind = vec![
+        conv(),
+        node("Mul", &["c", "k"], "m"),
+        node("Sub", &["m", "k"], "s"),
+        node("Div", &["s", "half"], "y"),
+    ];
+    let graph = check(behind, vec![weight(), floats("k", &[1, 2, 1, 1]), scalar("half", 0.5)]);
+    assert_eq!(names(&graph), ["conv2d"]);
+    // A factor before a layer is too; a summand is not, where pads are added behind it.
+    let before = vec![node("Div", &["x", "half"], "d"), node("Conv", &["d", "w"], "y")];
+    assert_eq!(names(&check(before, vec![weight(), scalar("half", 0.5)])), ["conv2d"]);
+    let summand = vec![
+        node("Sub", &["half", "x"], "d"),
+        with_ints(node("Conv", &["d", "w"], "y"), "pads", &[1, 1, 1, 1]),
+    ];
+    assert_eq!(names(&check(summand, vec![weight(), scalar("half", 0.5)])), ["conv2d", "conv2d"]);
+    // One for each channel, where no layer is: a depthwise convolution of one tap.
+    let mean = vec![node("Sub", &["x", "k"], "a"), node("Div", &["a", "d"], "y")];
+    let constants =
+        vec![floats("k", &[2, 1, 1]), TensorProto { dims: vec![1, 2, 1, 1], ..positive("d", 2) }];
+    assert_eq!(names(&check(mean, constants)), ["conv2d"]);
+    let norm = vec![
+        node("BatchNormalization", &["x", "g", "s", "m", "v"], "n"),
+        node("Relu", &["n"], "y"),
+    ];
+    let constants = vec![floats("g", &[2]), floats("s", &[2]), floats("m", &[2]), positive("v", 2)];
+    let graph = check(norm, constants);
+    assert_eq!(names(&graph), ["conv2d"]);
+    assert_eq!(graph.nodes[0].op.activation(), Activation::Relu);
+}
+
+#[test]
+fn squeeze_and_excitation_is_a_product() {
+    let nodes = vec![
+        with_int(with_ints(node("ReduceMean", &["x"], "p"), "axes", &[2, 3]), "keepdims", 0),
+        node("Gemm", &["p", "w"], "g"),
+        node("Sigmoid", &["g"], "s"),
+        with_ints(node("Unsqueeze", &["s"], "u"), "axes", &[2, 3]),
+        node("Mul", &["u", "x"], "y"),
+    ];
+    let mut file = model(nodes, vec![floats("w", &[2, 2])]);
+    file.opset_import[0].version = 11;
+    let graph = check_model(&file);
+    let expected = ["global-average-pool", "flatten", "dense", "sigmoid", "reshape", "mul"];
+    assert_eq!(names(&graph), expected);
+}
+
+#[test]
+fn pads_go_into_the_window_behind_them() {
+    let pad = |from: &str| node("Pad", &[from, "pads"], "p");
+    let pads = || ints("pads", &[0, 0, 1, 0, 0, 0, 2, 1]);
+    let conv = vec![pad("x"), node("Conv", &["p", "w"], "y")];
+    let graph = check(conv, vec![pads(), floats("w", &[3, 2, 2, 2])]);
+    let Op::Conv2d(conv) = &graph.nodes[0].op else { panic!("a convolution") };
+    assert_eq!((graph.nodes.len(), conv.window.pads), (1, [1, 0, 2, 1]));
+
+    let window = |op: &str| {
+        let node = with_ints(node(op, &["p"], "y"), "kernel_shape", &[3, 3]);
+        with_int(node, "ceil_mode", 0)
+    };
+    let average = check(vec![pad("x"), window("AveragePool")], vec![pads()]);
+    let kind = PoolKind::Average { include_pads: true };
+    assert!(matches!(average.nodes[0].op, Op::Pool(Pool { kind: found, .. }) if found == kind));
+    // Zeros would win where all is below them.
+    assert_eq!(names(&check(vec![pad("x"), window("MaxPool")], vec![pads()])), ["pad", "max-pool"]);
+    let relu = vec![node("Relu", &["x"], "r"), pad("r"), window("MaxPool")];
+    assert_eq!(names(&check(relu, vec![pads()])), ["relu", "max-pool"]);
+    assert_eq!(
+        names(&check(vec![pad("x"), node("Tanh", &["p"], "y")], vec![pads()])),
+        ["pad", "tanh"]
+    );
+}
+
+#[test]
+fn layouts_are_followed() {
+    // ShuffleNet's exchange of groups, in the five dimensions that exporters write.
+    let shuffle = |last: NodeProto| {
+        vec![
+            node("Conv", &["x", "w"], "c"),
+            node("Reshape", &["c", "split"], "s"),
+            with_ints(node("Transpose", &["s"], "t"), "perm", &[0, 2, 1, 3, 4]),
+            node("Reshape", &["t", "join"], "j"),
+            last,
+        ]
+    };
+    let constants = || {
+        vec![
+            floats("w", &[6, 2, 1, 1]),
+            ints("split", &[0, 2, 3, 4, 4]),
+            ints("join", &[0, 6, 4, 4]),
+            floats("v", &[6, 1, 3, 3]),
+        ]
+    };
+    let last = with_int(node("Conv", &["j", "v"], "y"), "group", 6);
+    let expected = ["conv2d", "reshape", "transpose", "reshape", "conv2d"];
+    assert_eq!(names(&check(shuffle(last), constants())), expected);
+
+    // There and back is nothing; a softmax over any dimension finds its elements.
+    let nothing = vec![
+        node("Sigmoid", &["x"], "s"),
+        with_ints(node("Transpose", &["s"], "t"), "perm", &[0, 3, 1, 2]),
+        node("Tanh", &["t"], "r"),
+        with_ints(node("Transpose", &["r"], "b"), "perm", &[0, 2, 3, 1]),
+        node("Conv", &["b", "w"], "y"),
+    ];
+    assert_eq!(
+        names(&check(nothing, vec![floats("w", &[1, 2, 2, 2])])),
+        ["sigmoid", "tanh", "conv2d"]
+    );
+    for axis in 1..4 {
+        check(vec![with_int(node("Softmax", &["x"], "y"), "axis", axis)], vec![]);
+    }
+    // Rows of features over several positions.
+    let tokens = vec![
+        node("Reshape", &["x", "rows"], "r"),
+        with_ints(node("Transpose", &["r"], "t"), "perm", &[0, 2, 1]),
+        node("MatMul", &["t", "w"], "m"),
+        node("Add", &["m", "b"], "a"),
+        with_int(with_ints(node("ReduceMean", &["a"], "y"), "axes", &[1]), "keepdims", 0),
+    ];
+    let mut file =
+        model(tokens, vec![ints("rows", &[0, 2, -1]), floats("w", &[2, 3]), floats("b", &[3])]);
+    file.graph.as_mut().expect("a graph").output = vec![info("y", &[1, 3])];
+    check_model(&file);
+}
+
+#[test]
+fn functions_and_slopes() {
+    for (op, expected) in [
+        ("Sigmoid", Unary::Sigmoid),
+        ("Tanh", Unary::Tanh),
+        ("HardSigmoid", Unary::HardSigmoid { alpha: 0.2, beta: 0.5 }),
+        ("LeakyRelu", Unary::LeakyRelu { alpha: 0.01 }),
+        ("Elu", Unary::Elu { alpha: 1.0 }),
+    ] {
+        let graph = check(vec![node(op, &["x"], "y")], vec![]);
+        assert_eq!(graph.nodes[0].op, Op::Unary(expected));
+    }
+    let alpha = with_float(node("LeakyRelu", &["x"], "y"), "alpha", 0.3);
+    assert_eq!(check(vec![alpha], vec![]).nodes[0].op, Op::Unary(Unary::LeakyRelu { alpha: 0.3 }));
+    for dims in [&[][..], &[1], &[2, 1, 1], &[1, 2, 1, 1]] {
+        let graph = check(vec![node("PRelu", &["x", "k"], "y")], vec![floats("k", dims)]);
+        assert_eq!((names(&graph), graph.params[0].len()), (vec!["prelu"], 2));
+    }
+    let bounds = vec![node("Clip", &["x", "", "k"], "y")];
+    let graph = check(bounds, vec![scalar("k", 0.25)]);
+    let expected = Unary::Clip { min: f32::NEG_INFINITY, max: 0.25 };
+    assert_eq!(graph.nodes[0].op, Op::Unary(expected));
+}
