@@ -7,7 +7,7 @@ use embdl_core::quant::Quant;
 use super::tape::{Saved, Tensor, record, values};
 use crate::kernels::{fake_quant, functions, pointwise, products};
 use crate::operators::shape_of;
-use crate::storage::elements;
+use crate::storage::{elements, flat};
 
 pub(super) fn activation(activation: Activation, x: &Tensor) -> Tensor {
     let y = pointwise::activate(values(x), activation);
@@ -20,30 +20,31 @@ pub(super) fn add(activation: Activation, lhs: &Tensor, rhs: &Tensor) -> Tensor 
 }
 
 fn summed<const N: usize>(inputs: [&Tensor; N], y: Vec<f32>, activation: Activation) -> Tensor {
-    let saved = SavedSum {
-        y: if activation == Activation::None { Vec::new() } else { y.clone() },
-        activation,
-    };
-    record(inputs, y, shape_of(inputs[0]), || saved)
+    let is_bent = activation != Activation::None;
+    let saved = |y: &FlexTensor| SavedSum { y: is_bent.then(|| y.clone()), activation };
+    record(inputs, y, shape_of(inputs[0]), saved)
 }
 
 /// An activation of the sum of its inputs.
 #[derive(Clone, Debug)]
 struct SavedSum {
-    y: Vec<f32>,
+    /// The result, where the activation decides which gradients pass.
+    y: Option<FlexTensor>,
     activation: Activation,
 }
 
 impl<const N: usize> Saved<N> for SavedSum {
-    fn gradients(self, dy: &mut [f32], wanted: [bool; N]) -> [Option<Vec<f32>>; N] {
-        pointwise::through_activation(&self.y, self.activation, dy);
-        wanted.map(|wanted| wanted.then(|| dy.to_vec()))
+    fn gradients(self, mut dy: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N] {
+        if let Some(y) = &self.y {
+            pointwise::through_activation(elements(y), self.activation, dy.storage_mut());
+        }
+        wanted.map(|wanted| wanted.then(|| dy.clone()))
     }
 }
 
 pub(super) fn unary(unary: Unary, x: &Tensor) -> Tensor {
     let y = functions::apply(unary, values(x));
-    record([x], y, shape_of(x), || SavedFunction { unary, x: x.primitive().clone() })
+    record([x], y, shape_of(x), |_| SavedFunction { unary, x: x.primitive().clone() })
 }
 
 #[derive(Clone, Debug)]
@@ -53,9 +54,9 @@ struct SavedFunction {
 }
 
 impl Saved<1> for SavedFunction {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        functions::through(self.unary, elements(&self.x), dy);
-        [Some(dy.to_vec())]
+    fn gradients(self, mut dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        functions::through(self.unary, elements(&self.x), dy.storage_mut());
+        [Some(dy)]
     }
 }
 
@@ -64,7 +65,7 @@ pub(super) fn multiply(lhs: &Tensor, rhs: &Tensor) -> Tensor {
     let pixels = shape.len() / factors.len();
     let channels = shape.dim(shape.rank() - 1);
     let y = products::multiply(values(lhs), values(rhs), pixels, channels);
-    let saved = || SavedProduct {
+    let saved = |_: &FlexTensor| SavedProduct {
         lhs: lhs.primitive().clone(),
         rhs: rhs.primitive().clone(),
         pixels,
@@ -83,19 +84,20 @@ struct SavedProduct {
 }
 
 impl Saved<2> for SavedProduct {
-    fn gradients(self, dy: &mut [f32], [lhs, rhs]: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+    fn gradients(self, dy: FlexTensor, [lhs, rhs]: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let Self { pixels, channels, .. } = self;
         let (l, r) = (elements(&self.lhs), elements(&self.rhs));
         [
-            lhs.then(|| products::multiply(dy, r, pixels, channels)),
-            rhs.then(|| products::factor_gradient(l, dy, pixels, channels)),
+            lhs.then(|| flat(products::multiply(elements(&dy), r, pixels, channels))),
+            rhs.then(|| flat(products::factor_gradient(l, elements(&dy), pixels, channels))),
         ]
     }
 }
 
 pub(super) fn prelu(x: &Tensor, slope: &Tensor) -> Tensor {
     let y = products::prelu(values(x), values(slope));
-    let saved = || SavedSlope { x: x.primitive().clone(), slope: slope.primitive().clone() };
+    let saved =
+        |_: &FlexTensor| SavedSlope { x: x.primitive().clone(), slope: slope.primitive().clone() };
     record([x, slope], y, shape_of(x), saved)
 }
 
@@ -106,16 +108,17 @@ struct SavedSlope {
 }
 
 impl Saved<2> for SavedSlope {
-    fn gradients(self, dy: &mut [f32], [x, slope]: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+    fn gradients(self, dy: FlexTensor, [x, slope]: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let (values, slopes) = (elements(&self.x), elements(&self.slope));
-        let of_slope = slope.then(|| products::slope_gradient(values, dy, slopes.len()));
-        [x.then(|| products::through_prelu(values, slopes, dy)), of_slope]
+        let dy = elements(&dy);
+        let of_slope = slope.then(|| flat(products::slope_gradient(values, dy, slopes.len())));
+        [x.then(|| flat(products::through_prelu(values, slopes, dy))), of_slope]
     }
 }
 
 pub(super) fn hold_to_levels(quant: Quant, x: &Tensor) -> Tensor {
     let y = fake_quant::fake_quantize(values(x), quant);
-    record([x], y, shape_of(x), || SavedLevels { x: x.primitive().clone(), quant })
+    record([x], y, shape_of(x), |_| SavedLevels { x: x.primitive().clone(), quant })
 }
 
 #[derive(Clone, Debug)]
@@ -125,8 +128,8 @@ struct SavedLevels {
 }
 
 impl Saved<1> for SavedLevels {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        fake_quant::through_levels(elements(&self.x), self.quant, dy);
-        [Some(dy.to_vec())]
+    fn gradients(self, mut dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        fake_quant::through_levels(elements(&self.x), self.quant, dy.storage_mut());
+        [Some(dy)]
     }
 }

@@ -10,7 +10,7 @@ use crate::kernels::dense::Sizes;
 use crate::kernels::depthwise::Depthwise;
 use crate::kernels::pointwise;
 use crate::operators::{Weights, shape_of};
-use crate::storage::elements;
+use crate::storage::{elements, flat};
 
 pub(super) fn convolution(
     conv: &Conv2d,
@@ -44,13 +44,12 @@ fn weighted(
     let Weights { weight: w, bias } = weights;
     let y = kernel.forward(values(x), values(w), bias.map(values), activation);
     let columns = bias.map_or(1, |bias| values(bias).len());
-    let result = (activation != Activation::None).then(|| y.clone());
-    let saved = || SavedLayer {
+    let saved = |y: &FlexTensor| SavedLayer {
         kernel,
         columns,
         x: x.primitive().clone(),
         w: w.primitive().clone(),
-        y: result,
+        y: (activation != Activation::None).then(|| y.clone()),
         activation,
     };
     match bias {
@@ -100,31 +99,39 @@ struct SavedLayer {
     x: FlexTensor,
     w: FlexTensor,
     /// The result, where an activation decides which gradients pass.
-    y: Option<Vec<f32>>,
+    y: Option<FlexTensor>,
     activation: Activation,
 }
 
 impl SavedLayer {
-    fn input_and_weight(&self, dy: &mut [f32], x: bool, w: bool) -> [Option<Vec<f32>>; 2] {
+    /// The gradient of what the activation was applied to.
+    fn before_activation(&self, mut dy: FlexTensor) -> FlexTensor {
         if let Some(y) = &self.y {
-            pointwise::through_activation(y, self.activation, dy);
+            pointwise::through_activation(elements(y), self.activation, dy.storage_mut());
         }
+        dy
+    }
+
+    fn input_and_weight(&self, dy: &[f32], x: bool, w: bool) -> [Option<FlexTensor>; 2] {
         [
-            x.then(|| self.kernel.input_gradient(dy, elements(&self.w))),
-            w.then(|| self.kernel.weight_gradient(elements(&self.x), dy)),
+            x.then(|| flat(self.kernel.input_gradient(dy, elements(&self.w)))),
+            w.then(|| flat(self.kernel.weight_gradient(elements(&self.x), dy))),
         ]
     }
 }
 
 impl Saved<2> for SavedLayer {
-    fn gradients(self, dy: &mut [f32], [x, w]: [bool; 2]) -> [Option<Vec<f32>>; 2] {
-        self.input_and_weight(dy, x, w)
+    fn gradients(self, dy: FlexTensor, [x, w]: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let dy = self.before_activation(dy);
+        self.input_and_weight(elements(&dy), x, w)
     }
 }
 
 impl Saved<3> for SavedLayer {
-    fn gradients(self, dy: &mut [f32], [x, w, bias]: [bool; 3]) -> [Option<Vec<f32>>; 3] {
+    fn gradients(self, dy: FlexTensor, [x, w, bias]: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let dy = self.before_activation(dy);
+        let dy = elements(&dy);
         let [x, w] = self.input_and_weight(dy, x, w);
-        [x, w, bias.then(|| pointwise::column_sums(dy, self.columns))]
+        [x, w, bias.then(|| flat(pointwise::column_sums(dy, self.columns)))]
     }
 }

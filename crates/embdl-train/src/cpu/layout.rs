@@ -1,5 +1,6 @@
 //! Operators that move elements: joining, transposing, padding, resizing.
 
+use burn_flex::FlexTensor;
 use embdl_core::op::{Pad, Resize, Transpose};
 use embdl_core::tensor::Shape;
 
@@ -8,6 +9,7 @@ use crate::kernels::layout::{self, Permutation};
 use crate::kernels::pointwise;
 use crate::kernels::resize::{Interpolation, neighbours};
 use crate::operators::shape_of;
+use crate::storage::{elements, flat};
 
 pub(super) fn concat(inputs: &[&Tensor], axis: usize) -> Tensor {
     let run = |shape: Shape| shape.iter().skip(axis).product::<usize>();
@@ -19,7 +21,7 @@ pub(super) fn concat(inputs: &[&Tensor], axis: usize) -> Tensor {
         let mut extents: Vec<usize> = shape.iter().collect();
         extents[axis] += more.dim(axis);
         let output = Shape::new(&extents).expect("a valid graph's shapes have a length");
-        joined = record([&joined, input], y, output, || SavedConcat { lhs, rhs });
+        joined = record([&joined, input], y, output, |_| SavedConcat { lhs, rhs });
     }
     joined
 }
@@ -31,16 +33,16 @@ struct SavedConcat {
 }
 
 impl Saved<2> for SavedConcat {
-    fn gradients(self, dy: &mut [f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
-        let (lhs, rhs) = pointwise::split(dy, self.lhs, self.rhs);
-        [Some(lhs), Some(rhs)]
+    fn gradients(self, dy: FlexTensor, _: [bool; 2]) -> [Option<FlexTensor>; 2] {
+        let (lhs, rhs) = pointwise::split(elements(&dy), self.lhs, self.rhs);
+        [Some(flat(lhs)), Some(flat(rhs))]
     }
 }
 
 pub(super) fn transpose(transpose: &Transpose, x: &Tensor) -> Tensor {
     let permutation = Permutation::new(shape_of(x), transpose.order.map(usize::from));
     let y = permutation.forward(values(x));
-    record([x], y, permutation.output(), || SavedTranspose { permutation })
+    record([x], y, permutation.output(), |_| SavedTranspose { permutation })
 }
 
 #[derive(Clone, Debug)]
@@ -49,8 +51,8 @@ struct SavedTranspose {
 }
 
 impl Saved<1> for SavedTranspose {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(self.permutation.inverse().forward(dy))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(flat(self.permutation.inverse().forward(elements(&dy))))]
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) fn pad(pad: &Pad, x: &Tensor) -> Tensor {
         (pad.top + input.dim(1) + pad.bottom, pad.left + input.dim(2) + pad.right);
     let output = Shape::nhwc(input.dim(0), height, width, input.dim(3));
     let y = layout::pad(values(x), input, output, [pad.top, pad.left]);
-    record([x], y, output, || SavedPad { input, output, corner: [pad.top, pad.left] })
+    record([x], y, output, |_| SavedPad { input, output, corner: [pad.top, pad.left] })
 }
 
 #[derive(Clone, Debug)]
@@ -71,8 +73,8 @@ struct SavedPad {
 }
 
 impl Saved<1> for SavedPad {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(layout::crop(dy, self.output, self.input, self.corner))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(flat(layout::crop(elements(&dy), self.output, self.input, self.corner)))]
     }
 }
 
@@ -84,7 +86,7 @@ pub(super) fn resize(resize: &Resize, x: &Tensor) -> Tensor {
         columns: neighbours(resize, input.dim(2), resize.width),
     };
     let y = interpolation.forward(values(x));
-    record([x], y, interpolation.output(), || SavedResize { interpolation })
+    record([x], y, interpolation.output(), |_| SavedResize { interpolation })
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +95,7 @@ struct SavedResize {
 }
 
 impl Saved<1> for SavedResize {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(self.interpolation.gradient(dy))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(flat(self.interpolation.gradient(elements(&dy))))]
     }
 }

@@ -7,13 +7,13 @@ use super::tape::{Saved, Tensor, record, values};
 use crate::kernels::batch_norm::{self, Channels};
 use crate::kernels::norm;
 use crate::operators::{Norm, Statistics, estimate, shape_of};
-use crate::storage::elements;
+use crate::storage::{elements, flat};
 
 pub(super) fn lrn(lrn: &Lrn, x: &Tensor) -> Tensor {
     let shape = shape_of(x);
     let channels = shape.dim(shape.rank() - 1);
     let y = norm::lrn(lrn, values(x), channels);
-    record([x], y, shape, || SavedLrn { lrn: *lrn, channels, x: x.primitive().clone() })
+    record([x], y, shape, |_| SavedLrn { lrn: *lrn, channels, x: x.primitive().clone() })
 }
 
 #[derive(Clone, Debug)]
@@ -24,8 +24,9 @@ struct SavedLrn {
 }
 
 impl Saved<1> for SavedLrn {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(norm::lrn_gradient(&self.lrn, elements(&self.x), self.channels, dy))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let x = elements(&self.x);
+        [Some(flat(norm::lrn_gradient(&self.lrn, x, self.channels, elements(&dy))))]
     }
 }
 
@@ -33,19 +34,18 @@ pub(super) fn softmax(x: &Tensor) -> Tensor {
     let shape = shape_of(x);
     let channels = shape.dim(shape.rank() - 1);
     let y = norm::softmax(values(x), channels);
-    let saved = SavedSoftmax { channels, y: y.clone() };
-    record([x], y, shape, || saved)
+    record([x], y, shape, |y| SavedSoftmax { channels, y: y.clone() })
 }
 
 #[derive(Clone, Debug)]
 struct SavedSoftmax {
     channels: usize,
-    y: Vec<f32>,
+    y: FlexTensor,
 }
 
 impl Saved<1> for SavedSoftmax {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(norm::softmax_gradient(&self.y, self.channels, dy))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(flat(norm::softmax_gradient(elements(&self.y), self.channels, elements(&dy))))]
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn batch_norm(norm: &Norm<'_, Flex>, x: &Tensor) -> (Tensor, Option<S
         variance: statistics.variance.iter().map(|v| v * estimate(count)).collect(),
         mean: statistics.mean,
     });
-    let saved = || SavedNorm { channels, x: x.primitive().clone(), is_of_batch };
+    let saved = |_: &FlexTensor| SavedNorm { channels, x: x.primitive().clone(), is_of_batch };
     (record([x, norm.weight, norm.bias], y, shape_of(x), saved), found)
 }
 
@@ -74,13 +74,13 @@ struct SavedNorm {
 }
 
 impl Saved<3> for SavedNorm {
-    fn gradients(self, dy: &mut [f32], [x, weight, bias]: [bool; 3]) -> [Option<Vec<f32>>; 3] {
-        let values = elements(&self.x);
+    fn gradients(self, dy: FlexTensor, [x, weight, bias]: [bool; 3]) -> [Option<FlexTensor>; 3] {
+        let (values, dy) = (elements(&self.x), elements(&dy));
         let sums = batch_norm::gradient_sums(values, dy, &self.channels);
         let dx = x.then(|| {
             let through = self.is_of_batch.then_some(&sums);
-            batch_norm::input_gradient(values, dy, &self.channels, through)
+            flat(batch_norm::input_gradient(values, dy, &self.channels, through))
         });
-        [dx, weight.then_some(sums.weight), bias.then_some(sums.bias)]
+        [dx, weight.then(|| flat(sums.weight)), bias.then(|| flat(sums.bias))]
     }
 }

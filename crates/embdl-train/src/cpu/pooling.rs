@@ -1,16 +1,18 @@
 //! Max, average and global average pooling.
 
+use burn_flex::FlexTensor;
 use embdl_core::op::Pool;
 use embdl_core::tensor::Shape;
 
 use super::tape::{Saved, Tensor, record, values};
 use crate::kernels::pool::{self, Pooling};
 use crate::operators::shape_of;
+use crate::storage::{elements, flat};
 
 pub(super) fn pool(attributes: &Pool, x: &Tensor, output: Shape) -> Tensor {
     let pooling = Pooling::new(attributes, shape_of(x), output);
     let (y, winners) = pooling.forward(values(x));
-    record([x], y, output, || SavedPool { pooling, winners })
+    record([x], y, output, |_| SavedPool { pooling, winners })
 }
 
 #[derive(Clone, Debug)]
@@ -20,8 +22,8 @@ struct SavedPool {
 }
 
 impl Saved<1> for SavedPool {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(self.pooling.input_gradient(dy, &self.winners))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(flat(self.pooling.input_gradient(elements(&dy), &self.winners)))]
     }
 }
 
@@ -30,7 +32,7 @@ pub(super) fn global_average(x: &Tensor) -> Tensor {
     let (pixels, channels) = (input.dim(1) * input.dim(2), input.dim(3));
     let y = pool::global_average(values(x), pixels, channels);
     let output = Shape::nhwc(input.dim(0), 1, 1, channels);
-    record([x], y, output, || SavedMean { pixels, channels })
+    record([x], y, output, |_| SavedMean { pixels, channels })
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ struct SavedMean {
 }
 
 impl Saved<1> for SavedMean {
-    fn gradients(self, dy: &mut [f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
-        [Some(pool::global_average_gradient(dy, self.pixels, self.channels))]
+    fn gradients(self, dy: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        [Some(flat(pool::global_average_gradient(elements(&dy), self.pixels, self.channels)))]
     }
 }
