@@ -83,6 +83,17 @@ impl WindowGeometry {
         first >= self.pad_before[axis] && last < self.pad_before[axis] + self.input[axis]
     }
 
+    /// Result positions along `axis` whose taps all lie inside the input.
+    #[must_use]
+    pub const fn inside(&self, axis: usize) -> Range<usize> {
+        let (extent, stride) = (self.pad_before[axis] + self.input[axis], self.stride[axis]);
+        let span = self.dilation[axis] * (self.kernel[axis] - 1);
+        let first = self.pad_before[axis].div_ceil(stride);
+        let end = if extent > span { (extent - 1 - span) / stride + 1 } else { 0 };
+        let end = if end < self.output[axis] { end } else { self.output[axis] };
+        if first < end { first..end } else { 0..0 }
+    }
+
     /// Number of taps along `axis` that lie inside the input or its pads; fewer than the kernel has only where a
     /// window of ceil mode hangs over the end.
     #[must_use]
@@ -131,6 +142,11 @@ mod tests {
                 pad_after: [after, 0],
             };
             for at in 0..geometry.output[0] {
+                assert_eq!(
+                    geometry.inside(0).contains(&at),
+                    geometry.is_inside(0, at),
+                    "{geometry:?} at {at}"
+                );
                 let touching: alloc::vec::Vec<usize> = (0..kernel)
                     .filter(|tap| {
                         (before..before + input).contains(&(at * stride + tap * dilation))
