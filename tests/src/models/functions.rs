@@ -146,6 +146,9 @@ pub fn products() -> Vec<Problem> {
 }
 
 /// Resizing, transposing, padding.
+///
+/// # Panics
+/// Never: shapes and orders are constants that fit.
 #[must_use]
 pub fn moved() -> Vec<Problem> {
     let mut problems = Vec::new();

@@ -158,10 +158,8 @@ pub fn resize_linear_u8(plan: &ResizePlan, input: &[u8], out: &mut [u8]) {
             for (at, slot) in result.iter_mut().enumerate() {
                 let products = around.iter().zip(weights).map(|(p, w)| u32::from(p[at]) * w);
                 let sum = products.sum::<u32>() + (1 << (2 * WEIGHT_BITS - 1));
-                #[expect(clippy::cast_possible_truncation, reason = "a mean of levels is a level")]
-                {
-                    *slot = (sum >> (2 * WEIGHT_BITS)) as u8;
-                }
+                // A mean of levels is a level.
+                *slot = (sum >> (2 * WEIGHT_BITS)) as u8;
             }
         });
     }

@@ -163,7 +163,6 @@ impl PReluRequant {
         let multiplier = if difference < 0 { self.negative[channel] } else { self.positive };
         let level =
             multiply_by_quantized(difference, multiplier, self.shift) + i64::from(self.zero_point);
-        #[expect(clippy::cast_possible_truncation, reason = "clamped to u8 levels")]
         #[expect(clippy::cast_sign_loss, reason = "clamped to u8 levels")]
         {
             level.clamp(0, 255) as u8
