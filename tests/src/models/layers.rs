@@ -27,6 +27,19 @@ pub fn convolutions() -> Vec<Problem> {
         ("uneven", [8, 9, 4], 5, conv(uneven, 1, none)),
         ("dilated", [9, 11, 2], 7, conv(dilated, 1, relu)),
         ("pads wider than the input", [1, 2, 3], 4, conv(Window::square(5, 1).padded(2), 1, none)),
+        ("windows in the pads", [3, 4, 5], 6, conv(Window::square(2, 1).padded(3), 1, none)),
+        (
+            "windows in the pads, depthwise",
+            [3, 4, 9],
+            9,
+            conv(Window::square(2, 1).padded(3), 9, none),
+        ),
+        (
+            "windows in the pads, in groups",
+            [3, 4, 6],
+            4,
+            conv(Window::square(2, 1).padded(3), 2, none),
+        ),
         (
             "whole sample",
             [5, 4, 6],
