@@ -4,6 +4,8 @@
 //! the same factors in the order of its own dimensions, `[c], [h], [w]`. Transpose, Reshape, Squeeze and the like only
 //! change how factors are split and listed; elements move where an operator needs another order than memory has.
 
+use std::rc::Rc;
+
 use embdl_core::tensor::Shape;
 
 /// Axes of `[n, c, h, w]` in the order `[n, h, w, c]`.
@@ -17,7 +19,7 @@ pub(crate) enum Order {
     /// Any dimensions.
     View(View),
     /// `[n, features]` of several values one after the other, each in its own order.
-    Joined(Vec<View>),
+    Joined(Rc<Vec<View>>),
 }
 
 /// How ONNX's dimensions of a sample are made of the factors that memory has. Factors of one are left out.
@@ -247,7 +249,7 @@ fn moves(sizes: &[usize], target: &[usize]) -> Option<Vec<Move>> {
     if target == start {
         return Some(Vec::new());
     }
-    if sizes.len() > 7 {
+    if sizes.len() > 6 {
         return None;
     }
     for first in steps(&start) {
@@ -336,7 +338,8 @@ mod tests {
         // Two channels of three pixels: ONNX a0 a1 a2 b0 b1 b2, memory a0 b0 a1 b1 a2 b2.
         assert_eq!(Order::nchw([3, 1, 2]).onnx_places(), [0, 3, 1, 4, 2, 5]);
         let flat = |view: &View| view.reshaped(&[view.len()]).unwrap();
-        let joined = Order::Joined(vec![View::plain(&[2]), flat(&map(2, 1, 2)), View::plain(&[1])]);
+        let joined =
+            Order::Joined(Rc::new(vec![View::plain(&[2]), flat(&map(2, 1, 2)), View::plain(&[1])]));
         assert_eq!(joined.onnx_places(), [0, 1, 2, 4, 3, 5, 6]);
         assert_eq!(joined.dims(), [7]);
     }

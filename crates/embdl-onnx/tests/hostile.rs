@@ -4,10 +4,16 @@ mod common;
 
 use std::path::Path;
 
+use common::noise;
 use common::proto::{
     floats, info, ints, model, node, with_float, with_int, with_ints, with_string,
 };
-use embdl_onnx::{ImportError, ImportOptions, NodeError, TensorError, import};
+use common::random::random_graph;
+use embdl_core::quant::Quant;
+use embdl_graph::{Form, Graph, ParamRole};
+use embdl_onnx::{
+    ExportOptions, ImportError, ImportOptions, NodeError, TensorError, export, export_with, import,
+};
 use proptest::prelude::*;
 use prost::Message as _;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -16,11 +22,11 @@ use tract_onnx::pb::{
     ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto, type_proto,
 };
 
-fn read(bytes: &[u8]) -> Result<embdl_graph::Graph, ImportError> {
+fn read(bytes: &[u8]) -> Result<Graph, ImportError> {
     import(bytes, &ImportOptions::default())
 }
 
-fn read_model(model: &ModelProto) -> Result<embdl_graph::Graph, ImportError> {
+fn read_model(model: &ModelProto) -> Result<Graph, ImportError> {
     read(&model.encode_to_vec())
 }
 
@@ -67,15 +73,36 @@ fn flipped_bits_never_panic() {
     }
 }
 
+/// A graph of every kind of operator, with levels where they are asked for.
+fn random(seed: u64, quantized: bool) -> Graph {
+    let genes: Vec<u8> = noise(seed, 30).iter().flat_map(|x| x.to_bits().to_le_bytes()).collect();
+    let mut graph = random_graph(&genes, true);
+    if quantized {
+        graph.values.iter_mut().for_each(|value| value.quant = Some(Quant::from_range(-2.0, 3.0)));
+        for param in graph.params.iter_mut().filter(|param| param.role == ParamRole::Weight) {
+            param.form = Form::Integer { bits: 8, scales: vec![0.01; param.shape.dim(0)] };
+        }
+    }
+    graph
+}
+
 proptest! {
     #![proptest_config(common::cases(2000))]
 
     #[test]
     fn several_damages_never_panic(
-        which in 0_usize..4,
+        which in 0_usize..12,
         damage in prop::collection::vec((any::<u16>(), any::<u8>()), 1..8),
     ) {
-        let mut bytes = fixture(["torch_lenet", "torch_legacy", "keras", "residual"][which]);
+        let mut bytes = match which {
+            0..4 => fixture(["torch_lenet", "torch_legacy", "keras", "residual"][which]),
+            4..8 => export(&random(which as u64, false)).expect("exports"),
+            _ => {
+                let mut options = ExportOptions::default();
+                options.quantized = true;
+                export_with(&random(which as u64, true), &options).expect("exports")
+            }
+        };
         for (at, byte) in damage {
             let at = usize::from(at) % bytes.len();
             bytes[at] = byte;
@@ -340,6 +367,36 @@ fn small_files_cannot_ask_for_much_memory_or_time() {
     nodes.push(node("Reshape", &["x", "s60"], "y"));
     let error = error_of(&model(nodes, vec![ints("s", &[1])]));
     assert!(error.contains("so often that the graph would be far larger"), "{error}");
+
+    // A row of two orders that is joined with itself has twice the parts each time.
+    let mut nodes = vec![node("Flatten", &["x"], "r0")];
+    for at in 0..40 {
+        let from = format!("r{at}");
+        let join = node("Concat", &[&from, &from], &format!("r{}", at + 1));
+        nodes.push(with_int(join, "axis", 1));
+    }
+    nodes.push(node("Relu", &["r40"], "y"));
+    let error = error_of(&model(nodes, vec![]));
+    assert!(error.contains("so often that the graph would be far larger"), "{error}");
+
+    // Levels and zero points at the ends of what integers can say.
+    let extremes = [i64::MIN, i64::MAX, 0, 255];
+    for level in extremes {
+        for zero in extremes {
+            let constants = vec![
+                TensorProto { dims: vec![], ..ints("q", &[level]) },
+                TensorProto { dims: vec![], float_data: vec![0.5], ..floats("s", &[1]) },
+                TensorProto { dims: vec![], ..ints("z", &[zero]) },
+            ];
+            let nodes = vec![
+                node("DequantizeLinear", &["q", "s", "z"], "f"),
+                node("Mul", &["x", "f"], "m"),
+                node("QuantizeLinear", &["m", "s", "z"], "n"),
+                node("DequantizeLinear", &["n", "s", "z"], "y"),
+            ];
+            drop(read_model(&model(nodes, constants)));
+        }
+    }
 
     // Activations that double their channels end where they cannot be counted.
     let mut nodes = Vec::new();

@@ -115,7 +115,7 @@ impl<'a> Importer<'a> {
             };
             zero_point = value;
         }
-        let zero_point = u8::try_from(zero_point + kind.shift)
+        let zero_point = u8::try_from(zero_point.saturating_add(kind.shift))
             .map_err(|_| invalid("zero point", zero_point, "a level of its type"))?;
         Ok(Quant { scale, zero_point })
     }
@@ -194,7 +194,7 @@ impl<'a> Importer<'a> {
         let (scales, zeros, row, axis) = self.steps(node, attributes, name, &constant.dims)?;
         let symmetric = is_byte
             && levels.iter().enumerate().all(|(at, level)| {
-                level.saturating_sub(zeros[at / row % scales.len()]).abs() <= 127
+                level.saturating_sub(zeros[at / row % scales.len()]).unsigned_abs() <= 127
             });
         #[expect(clippy::cast_precision_loss, reason = "ONNX computes in f32 as well")]
         let values = levels
@@ -254,7 +254,8 @@ impl<'a> Importer<'a> {
             let keeps = match &node.op {
                 Op::Flatten | Op::Reshape(_) | Op::Transpose(_) | Op::Pad(_) => true,
                 Op::Pool(Pool { kind, .. }) => *kind == PoolKind::Max,
-                Op::Activation(activation) => *activation != Activation::None,
+                // Zero is a level; six need not be one.
+                Op::Activation(activation) => *activation == Activation::Relu,
                 _ => false,
             };
             let quant = |value: ValueId| self.graph.values[value].quant;

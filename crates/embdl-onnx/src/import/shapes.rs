@@ -1,5 +1,7 @@
 //! Operators that move elements: concatenation, flatten, reshape, transpose.
 
+use std::rc::Rc;
+
 use embdl_core::op::{Concat, Op, Reshape};
 use embdl_core::tensor::Shape;
 use embdl_graph::ValueId;
@@ -65,7 +67,10 @@ impl<'a> Importer<'a> {
             inputs.push(self.reshape_to(node, source.value, &[source.order.len()])?);
             parts.extend_from_slice(source.order.parts());
         }
-        self.emit(node, Op::Concat(Concat { axis: 1 }), &inputs, Order::Joined(parts))
+        // A row that is joined with itself again and again has many parts.
+        self.spend(parts.len())?;
+        let order = Order::Joined(Rc::new(parts));
+        self.emit(node, Op::Concat(Concat { axis: 1 }), &inputs, order)
     }
 
     /// Whether the graph has a value that is `[n, c, h, w]` in the file as `[n, h, w, c]`.
