@@ -12,7 +12,7 @@ mod layers;
 mod levels;
 mod names;
 mod pad;
-mod pool;
+pub(crate) mod pool;
 mod shapes;
 
 use std::collections::BTreeMap;
