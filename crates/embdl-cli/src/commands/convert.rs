@@ -27,13 +27,17 @@ pub(crate) struct ImportArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  embdl export lenet-5.embdl --out small.onnx      (fp32 ONNX with the compressed values)")]
+  embdl export lenet-5.embdl --out small.onnx             (fp32 ONNX with the compressed values)
+  embdl export lenet-5.embdl --int8 --out small.onnx      (levels and 8-bit weights stay integers)")]
 pub(crate) struct ExportArgs {
     /// The .embdl file.
     model: PathBuf,
     /// The ONNX file.
     #[arg(long, value_name = "FILE", default_value = "model.onnx")]
     out: PathBuf,
+    /// Keep integers: levels between QuantizeLinear and DequantizeLinear, int8 weights. Without it everything is fp32.
+    #[arg(long)]
+    int8: bool,
 }
 
 #[derive(Serialize)]
@@ -61,7 +65,9 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let model =
         format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
     let graph = lift(&model).with_context(|| format!("decoding {path}"))?;
-    let onnx = embdl_onnx::export(&graph).context("exporting the network")?;
+    let mut options = embdl_onnx::ExportOptions::default();
+    options.quantized = args.int8;
+    let onnx = embdl_onnx::export_with(&graph, &options).context("exporting the network")?;
     write(&args.out, &onnx)?;
     say(&graph, onnx.len(), &args.out, json)
 }
