@@ -9,6 +9,7 @@ mod ci;
 mod demo;
 mod elf;
 mod onnx;
+mod photographs;
 mod process;
 mod python;
 mod setup;

@@ -3,12 +3,12 @@ use crate::process::{
     cargo, find_program, first_program, output, retry, run as run_shown, say, warn,
 };
 use crate::toolchain::{self, AARCH64, Compiler};
-use crate::{apt, onnx, targets};
+use crate::{apt, onnx, photographs, targets};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::time::Instant;
 
-/// Install what the project needs: an emulator, a cross linker, the AArch64 standard library, ONNX's node tests.
+/// Install what the project needs: an emulator, a cross linker, the AArch64 standard library, ONNX's node tests, photographs.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Compile cargo-nextest where it is missing (some ten minutes); without it, `cargo test` serves.
@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let source = if has_dataset { "Debian's package" } else { "fetched when first needed" };
     say(format!("Fashion-MNIST: {source}"));
     onnx::node_tests()?;
+    photographs::photographs()?;
     say(format!("setup done in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }

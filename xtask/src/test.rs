@@ -1,5 +1,6 @@
 //! `cargo xtask test`: all tests, on the host and, by an emulator, on AArch64.
 use crate::onnx;
+use crate::photographs;
 use crate::process::{cargo, run as run_shown, say, warn};
 use crate::setup::{self, Aarch64};
 use crate::targets::Target;
@@ -52,6 +53,9 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
     let metadata = Metadata::read()?;
     if only.is_empty() || only.iter().any(|name| name == "embdl-onnx") {
         onnx::node_tests()?;
+    }
+    if only.is_empty() || only.iter().any(|name| name == "embdl-cli") {
+        photographs::photographs()?;
     }
     let selection = selection(only);
     if setup::has_nextest() {

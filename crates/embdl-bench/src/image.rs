@@ -1,8 +1,10 @@
 //! Images into a model's input: raw bytes where the model takes levels that are bytes, floats otherwise.
 
+use embdl_core::metadata::Preprocess;
 use embdl_core::runtime::{Session, TensorSpec};
 use embdl_core::tensor::{DType, TensorRef};
 use embdl_data::Dataset;
+use embdl_data::preprocess::{fill_levels, fill_reals};
 
 use crate::retest::BenchError;
 
@@ -60,6 +62,74 @@ impl Input {
         #[expect(clippy::cast_precision_loss, reason = "noise")]
         let floats = (0..floats).map(|_| next() as f32 / 0x4000_0000 as f32 - 1.0).collect();
         Ok(Self { bytes, floats, levels: None, kind })
+    }
+
+    /// A buffer for the only input of `session`, for one sample, to be filled by [`fill_picture`](Self::fill_picture) or
+    /// [`fill_raw`](Self::fill_raw).
+    ///
+    /// # Errors
+    /// If the model has more than one input.
+    pub fn blank(session: &dyn Session) -> Result<Self, BenchError> {
+        let [spec] = session.inputs() else {
+            return Err(BenchError::InputCount { found: session.inputs().len() });
+        };
+        let (len, kind) = (spec.kind.shape.len(), spec.kind.dtype);
+        let (bytes, floats) = if kind == DType::U8 { (len, 0) } else { (0, len) };
+        Ok(Self { bytes: vec![0; bytes], floats: vec![0.0; floats], levels: None, kind })
+    }
+
+    /// Fills the buffer with a picture of the input's size, `embdl_data::preprocess::prepare`d.
+    ///
+    /// # Errors
+    /// If it is not of that size, or the preprocessing does not fit the input.
+    pub fn fill_picture(
+        &mut self,
+        spec: &TensorSpec,
+        preprocess: &Preprocess,
+        picture: &[u8],
+    ) -> Result<(), BenchError> {
+        preprocess.check(spec.kind.shape)?;
+        let len = self.bytes.len().max(self.floats.len());
+        if picture.len() != len {
+            return Err(BenchError::InputLength {
+                found: picture.len(),
+                bytes: len,
+                floats: len * 4,
+            });
+        }
+        match spec.kind.quant {
+            Some(quant) => fill_levels(preprocess, quant, picture, &mut self.bytes),
+            None => fill_reals(preprocess, picture, &mut self.floats),
+        }
+        Ok(())
+    }
+
+    /// Fills the buffer with raw numbers, NHWC: bytes of a picture at the input's size, or f32 as the network takes them,
+    /// little-endian. How many there are says which.
+    ///
+    /// # Errors
+    /// If there are neither as many bytes nor as many floats, or they are bytes and `preprocess` is none.
+    pub fn fill_raw(
+        &mut self,
+        spec: &TensorSpec,
+        preprocess: Option<&Preprocess>,
+        raw: &[u8],
+    ) -> Result<(), BenchError> {
+        let len = self.bytes.len().max(self.floats.len());
+        if raw.len() == len {
+            return self.fill_picture(spec, preprocess.ok_or(BenchError::NoPreprocess)?, raw);
+        }
+        if raw.len() != len * 4 {
+            return Err(BenchError::InputLength { found: raw.len(), bytes: len, floats: len * 4 });
+        }
+        let reals = raw.as_chunks::<4>().0.iter().map(|&word| f32::from_le_bytes(word));
+        match spec.kind.quant {
+            Some(quant) => {
+                self.bytes.iter_mut().zip(reals).for_each(|(to, real)| *to = quant.quantize(real))
+            }
+            None => self.floats.iter_mut().zip(reals).for_each(|(to, real)| *to = real),
+        }
+        Ok(())
     }
 
     /// Fills the buffer with the images at `indices`; if they are fewer than the batch, the rest keeps what it had.

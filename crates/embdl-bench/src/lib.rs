@@ -4,6 +4,7 @@
 
 mod image;
 mod machine;
+mod output;
 mod retest;
 mod runtimes;
 mod serve;
@@ -11,7 +12,8 @@ mod timing;
 
 pub use image::Input;
 pub use machine::{Machine, nanoseconds, peak_rss_bytes};
-pub use retest::{BenchError, Prediction, RetestReport, classify, retest};
-pub use runtimes::{RuntimeChoice, choices, open};
+pub use output::Output;
+pub use retest::{BenchError, Prediction, RetestReport, classify, predict, retest};
+pub use runtimes::{NoSuchRuntime, RuntimeChoice, choices, chosen, open};
 pub use serve::{Greeting, Times, serve};
 pub use timing::{NodeTime, TimingReport, time};

@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use embdl_core::format::FormatError;
+use embdl_core::metadata::MetadataError;
 use embdl_core::runtime::{RuntimeError, Session};
-use embdl_core::tensor::{DType, Shape, TensorMut};
+use embdl_core::tensor::Shape;
 use embdl_data::Dataset;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::image::Input;
 use crate::machine::Machine;
+use crate::output::Output;
 use crate::runtimes::RuntimeChoice;
 
 /// Why a retest or a measurement fails.
@@ -50,6 +52,22 @@ pub enum BenchError {
     /// Reading requests or writing answers failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The preprocessing does not fit the model's input.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A picture is not as large as the model's input, or a raw file has neither its bytes nor its floats.
+    #[error("{found} bytes; the input takes {bytes} bytes of a picture, or {floats} bytes of f32")]
+    InputLength {
+        /// Bytes that were given.
+        found: usize,
+        /// Bytes of a picture of the input's size.
+        bytes: usize,
+        /// Bytes of the input as floats.
+        floats: usize,
+    },
+    /// A picture cannot become the input without a preprocessing that says how.
+    #[error("the model does not say how a picture becomes its input")]
+    NoPreprocess,
     /// The file is not a model.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -98,7 +116,7 @@ pub fn retest(
     mut progress: impl FnMut(usize),
 ) -> Result<RetestReport, BenchError> {
     let classes = dataset.class_count();
-    let mut outputs = Outputs::new(session, classes)?;
+    let mut output = output(session, Some(classes))?;
     let mut input = Input::new(session, dataset)?;
     let batch = session.inputs()[0].kind.shape.dim(0);
     let mut confusion = vec![vec![0_u64; classes]; classes];
@@ -107,10 +125,10 @@ pub fn retest(
     let order: Vec<usize> = (0..dataset.len()).collect();
     for indices in order.chunks(batch) {
         input.fill(dataset, indices);
-        session.run(&[input.tensor()], &mut [outputs.tensor()])?;
+        session.run(&[input.tensor()], &mut [output.tensor()])?;
         for (row, &index) in indices.iter().enumerate() {
-            outputs.digest(row, &mut hash);
-            confusion[usize::from(dataset.label(index))][outputs.class(row)] += 1;
+            output.digest(row, &mut hash);
+            confusion[usize::from(dataset.label(index))][output.class(row)] += 1;
         }
         progress(indices.len());
     }
@@ -139,97 +157,31 @@ pub fn classify(
     dataset: &Dataset,
     index: usize,
 ) -> Result<Prediction, BenchError> {
-    let mut outputs = Outputs::new(session, dataset.class_count())?;
+    let mut output = output(session, Some(dataset.class_count()))?;
     let mut input = Input::new(session, dataset)?;
     input.fill(dataset, &[index]);
-    session.run(&[input.tensor()], &mut [outputs.tensor()])?;
-    Ok(Prediction { class: outputs.class(0), scores: outputs.scores(0) })
+    session.run(&[input.tensor()], &mut [output.tensor()])?;
+    Ok(Prediction { class: output.class(0), scores: output.reals(0) })
 }
 
-/// The only output of a session: a row of scores for each image.
-#[derive(Debug)]
-struct Outputs {
-    classes: usize,
-    scale: f32,
-    zero_point: i32,
-    data: Data,
+/// The scores for an input that is filled.
+///
+/// # Errors
+/// If the model has more than one output or the run fails.
+pub fn predict(session: &mut dyn Session, input: &Input) -> Result<Prediction, BenchError> {
+    let mut output = output(session, None)?;
+    session.run(&[input.tensor()], &mut [output.tensor()])?;
+    Ok(Prediction { class: output.class(0), scores: output.reals(0) })
 }
 
-#[derive(Debug)]
-enum Data {
-    F32(Vec<f32>),
-    U8(Vec<u8>),
-    I32(Vec<i32>),
-}
-
-impl Outputs {
-    fn new(session: &dyn Session, classes: usize) -> Result<Self, BenchError> {
-        let kind = session.outputs().first().map(|spec| spec.kind);
-        let found = kind.map_or(0, |kind| kind.shape.iter().skip(1).product());
-        let Some(kind) = kind.filter(|_| found == classes && session.outputs().len() == 1) else {
-            return Err(BenchError::OutputCount { found, classes });
-        };
-        let len = kind.shape.len();
-        let data = match kind.dtype {
-            DType::U8 | DType::I8 => Data::U8(vec![0; len]),
-            DType::I32 => Data::I32(vec![0; len]),
-            DType::F32 => Data::F32(vec![0.0; len]),
-        };
-        let (scale, zero_point) =
-            kind.quant.map_or((1.0, 0), |quant| (quant.scale, i32::from(quant.zero_point)));
-        Ok(Self { classes, scale, zero_point, data })
+/// The only output of a session: a row of scores for each sample, one a class where their number is known.
+fn output(session: &dyn Session, classes: Option<usize>) -> Result<Output, BenchError> {
+    let specs = session.outputs();
+    let found = specs.first().map_or(0, |spec| spec.kind.shape.iter().skip(1).product());
+    match specs {
+        [spec] if classes.is_none_or(|classes| classes == found) => Ok(Output::new(spec.kind)),
+        _ => Err(BenchError::OutputCount { found, classes: classes.unwrap_or(found) }),
     }
-
-    fn tensor(&mut self) -> TensorMut<'_> {
-        match &mut self.data {
-            Data::F32(data) => TensorMut::F32(data),
-            Data::U8(data) => TensorMut::U8(data),
-            Data::I32(data) => TensorMut::I32(data),
-        }
-    }
-
-    fn class(&self, row: usize) -> usize {
-        let range = row * self.classes..(row + 1) * self.classes;
-        match &self.data {
-            Data::F32(data) => first_largest(&data[range], f32::total_cmp),
-            Data::U8(data) => first_largest(&data[range], u8::cmp),
-            Data::I32(data) => first_largest(&data[range], i32::cmp),
-        }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "scores for people")]
-    fn scores(&self, row: usize) -> Vec<f32> {
-        let range = row * self.classes..(row + 1) * self.classes;
-        let real = |level: i32| (level - self.zero_point) as f32 * self.scale;
-        match &self.data {
-            Data::F32(data) => data[range].to_vec(),
-            Data::U8(data) => data[range].iter().map(|&level| real(i32::from(level))).collect(),
-            Data::I32(data) => data[range].iter().map(|&level| real(level)).collect(),
-        }
-    }
-
-    fn digest(&self, row: usize, hash: &mut Sha256) {
-        let range = row * self.classes..(row + 1) * self.classes;
-        match &self.data {
-            Data::F32(data) => {
-                data[range].iter().for_each(|score| hash.update(score.to_le_bytes()))
-            }
-            Data::U8(data) => hash.update(&data[range]),
-            Data::I32(data) => {
-                data[range].iter().for_each(|score| hash.update(score.to_le_bytes()))
-            }
-        }
-    }
-}
-
-fn first_largest<T>(row: &[T], order: impl Fn(&T, &T) -> core::cmp::Ordering) -> usize {
-    let mut best = 0;
-    for at in 1..row.len() {
-        if order(&row[at], &row[best]).is_gt() {
-            best = at;
-        }
-    }
-    best
 }
 
 fn hex(bytes: &[u8]) -> String {

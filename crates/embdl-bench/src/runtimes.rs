@@ -29,6 +29,45 @@ pub fn choices() -> Vec<RuntimeChoice> {
         .collect()
 }
 
+/// No runtime of this machine at a level that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this machine has no such runtime and level; it has: {}", list(.available))]
+pub struct NoSuchRuntime {
+    /// What there is.
+    pub available: Vec<RuntimeChoice>,
+}
+
+fn list(choices: &[RuntimeChoice]) -> String {
+    let names: Vec<String> =
+        choices.iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
+    names.join(", ")
+}
+
+/// Those of [`choices`] that are of `runtime` and at level `isa`, where these are given. "native" without a level is the
+/// fastest runtime at its best level.
+///
+/// # Errors
+/// If there are none.
+pub fn chosen(
+    runtime: Option<&str>,
+    isa: Option<&str>,
+) -> Result<Vec<RuntimeChoice>, NoSuchRuntime> {
+    let available = choices();
+    let native = open("native").ok();
+    let is_wanted = |choice: &RuntimeChoice| match (runtime, &native) {
+        (None, _) => true,
+        (Some("native"), Some(native)) => {
+            choice.runtime == native.name()
+                && (isa.is_some() || choice.isa == native.capabilities().isa)
+        }
+        (Some(name), _) => choice.runtime == name,
+    };
+    let is_level = |choice: &RuntimeChoice| isa.is_none_or(|isa| choice.isa == isa);
+    let wanted: Vec<RuntimeChoice> =
+        available.iter().filter(|choice| is_wanted(choice) && is_level(choice)).cloned().collect();
+    if wanted.is_empty() { Err(NoSuchRuntime { available }) } else { Ok(wanted) }
+}
+
 /// The runtime called `name`; "native" is the fastest one of this machine.
 ///
 /// # Errors
@@ -62,5 +101,16 @@ mod tests {
             assert!(runtime.capabilities().isas.iter().any(|isa| *isa == choice.isa), "{choice:?}");
         }
         assert!(open("nonsense").is_err());
+    }
+
+    #[test]
+    fn choices_are_narrowed_by_name_and_level() {
+        assert_eq!(chosen(None, None).unwrap(), choices());
+        let native = chosen(Some("native"), None).unwrap();
+        assert_eq!(native.len(), 1);
+        assert_eq!(native[0].isa, open("native").unwrap().capabilities().isa);
+        assert_eq!(chosen(Some("reference"), None).unwrap(), choices()[..1]);
+        let error = chosen(Some("reference"), Some("avx2")).unwrap_err();
+        assert!(error.to_string().contains("reference scalar"), "{error}");
     }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Input;
 use crate::machine::nanoseconds;
+use crate::output::Output;
 use crate::retest::BenchError;
-use crate::timing::Buffer;
 
 /// Most runs of one request.
 pub(crate) const MAX_RUNS: u32 = 1_000_000;
@@ -45,8 +45,8 @@ pub fn serve(
     mut answers: impl Write,
 ) -> Result<(), BenchError> {
     let input = Input::random(session)?;
-    let mut outputs: Vec<Buffer> =
-        session.outputs().iter().map(|spec| Buffer::new(spec.kind)).collect();
+    let mut outputs: Vec<Output> =
+        session.outputs().iter().map(|spec| Output::new(spec.kind)).collect();
     let mut answer = |line: String| writeln!(answers, "{line}").and_then(|()| answers.flush());
     answer(json(greeting))?;
     for request in requests.lines() {
@@ -57,7 +57,7 @@ pub fn serve(
         }
         let mut times = Times { ns: Vec::with_capacity(runs as usize) };
         for _ in 0..runs {
-            let mut views: Vec<_> = outputs.iter_mut().map(Buffer::tensor).collect();
+            let mut views: Vec<_> = outputs.iter_mut().map(Output::tensor).collect();
             let start = nanoseconds();
             session.run(&[input.tensor()], &mut views)?;
             times.ns.push(nanoseconds().saturating_sub(start));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::Input;
 use crate::machine::{Machine, nanoseconds};
+use crate::output::Output;
 use crate::retest::BenchError;
 use crate::runtimes::RuntimeChoice;
 
@@ -62,14 +63,14 @@ pub fn time(
     input: &Input,
     seconds: f64,
 ) -> Result<TimingReport, BenchError> {
-    let mut outputs: Vec<Buffer> =
-        session.outputs().iter().map(|spec| Buffer::new(spec.kind)).collect();
+    let mut outputs: Vec<Output> =
+        session.outputs().iter().map(|spec| Output::new(spec.kind)).collect();
     let mut times = Vec::new();
     let mut nodes: Vec<Vec<f64>> = Vec::new();
     let mut total = 0.0;
     let mut done = 0_usize;
     while done < WARM_UP + 10 || (total < seconds * 1e9 && times.len() < 100_000) {
-        let mut views: Vec<_> = outputs.iter_mut().map(Buffer::tensor).collect();
+        let mut views: Vec<_> = outputs.iter_mut().map(Output::tensor).collect();
         let start = nanoseconds();
         session.run(&[input.tensor()], &mut views)?;
         #[expect(clippy::cast_precision_loss, reason = "a duration")]
@@ -116,36 +117,6 @@ pub fn time(
         scratch_bytes,
         nodes,
     })
-}
-
-/// An output of any element type.
-#[derive(Debug)]
-pub(crate) enum Buffer {
-    F32(Vec<f32>),
-    U8(Vec<u8>),
-    I32(Vec<i32>),
-}
-
-impl Buffer {
-    /// Room for a value.
-    pub(crate) fn new(kind: embdl_core::tensor::ValueType) -> Self {
-        use embdl_core::tensor::DType;
-        match kind.dtype {
-            DType::F32 => Self::F32(vec![0.0; kind.shape.len()]),
-            DType::U8 | DType::I8 => Self::U8(vec![0; kind.shape.len()]),
-            DType::I32 => Self::I32(vec![0; kind.shape.len()]),
-        }
-    }
-
-    /// What a run writes to.
-    pub(crate) fn tensor(&mut self) -> embdl_core::tensor::TensorMut<'_> {
-        use embdl_core::tensor::TensorMut;
-        match self {
-            Self::F32(data) => TensorMut::F32(data),
-            Self::U8(data) => TensorMut::U8(data),
-            Self::I32(data) => TensorMut::I32(data),
-        }
-    }
 }
 
 fn median(times: &mut [f64]) -> f64 {

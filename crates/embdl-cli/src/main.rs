@@ -4,6 +4,7 @@
 
 mod commands;
 mod data;
+mod metadata;
 mod progress;
 mod text;
 
@@ -33,11 +34,11 @@ enum Command {
     Compress(commands::compress::Args),
     /// Accuracy of an .embdl file on a complete test set, on every runtime of this machine.
     Test(commands::test::Args),
-    /// Prints an .embdl file layer by layer.
+    /// Prints an .embdl or ONNX file layer by layer.
     Inspect(commands::inspect::Args),
-    /// Runs an .embdl file on one image.
+    /// Runs an .embdl file on photographs, or on an image of a test set.
     Run(commands::run::Args),
-    /// Turns an ONNX file into an .embdl file that holds the same floats.
+    /// Turns an ONNX file, or PyTorch or safetensors weights of a known network, into an .embdl file of the same floats.
     Import(commands::convert::ImportArgs),
     /// Turns an .embdl file into ONNX with the values it stands for.
     Export(commands::convert::ExportArgs),
@@ -54,6 +55,8 @@ Examples:
   embdl train --network lenet-5 --dataset fashion-mnist --out lenet-5.onnx
   embdl compress lenet-5.onnx --network lenet-5 --dataset fashion-mnist --out lenet-5.embdl
   embdl inspect lenet-5.embdl
+  embdl import mobilenet_v2.pth --network mobilenet-v2 --preprocess imagenet --labels names.txt -o mobilenet-v2.embdl
+  embdl run mobilenet-v2.embdl cat.jpg
   embdl test lenet-5.embdl --dataset fashion-mnist --json
   embdl pipeline --network lenet-300-100 --dataset fashion-mnist --out out
 

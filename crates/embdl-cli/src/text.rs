@@ -3,16 +3,22 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// Aligned columns: the first to the left, the others to the right; widths follow the content.
+/// Aligned columns: numbers to the right, but for the first column, and text to the left; widths follow the content.
 pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
     };
+    let is_number = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let is_right = |column: usize| {
+        let mut cells =
+            rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
+        column > 0 && cells.all(is_number)
+    };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded = cells.zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            if is_right(column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
     };
@@ -45,10 +51,11 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["conv1".into(), "7".into()], vec!["fc".into(), "1234".into()]];
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["conv1", "7", "dense, f32"]), row(["fc", "1234", "sparse"])];
         assert_eq!(
-            columns(&["layer", "bytes"], &rows),
-            "layer  bytes\nconv1      7\nfc      1234\n"
+            columns(&["layer", "bytes", "encoding"], &rows),
+            "layer  bytes  encoding\nconv1      7  dense, f32\nfc      1234  sparse\n"
         );
     }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
-    Greeting, Input, RuntimeChoice, choices, nanoseconds, open, peak_rss_bytes, retest, serve, time,
+    Greeting, Input, RuntimeChoice, choices, chosen, nanoseconds, open, peak_rss_bytes, retest,
+    serve, time,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
@@ -68,7 +69,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let is_bench = arguments.command == "bench";
     let wants_data = !is_bench || arguments.dataset.is_some();
     let dataset = wants_data.then(|| dataset(arguments)).transpose()?;
-    for choice in chosen(arguments)? {
+    for choice in wanted(arguments)? {
         let clock = is_bench.then_some(nanoseconds as fn() -> u64);
         let mut session = load(&model, &choice, clock)?;
         let line = match &dataset {
@@ -100,7 +101,7 @@ fn answer(arguments: &Arguments) -> Result<()> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let model = format::read(&bytes, &Limits::default())
         .with_context(|| format!("reading {}", path.display()))?;
-    let choice = chosen(arguments)?.swap_remove(0);
+    let choice = wanted(arguments)?.swap_remove(0);
     let start = nanoseconds();
     let mut session = load(&model, &choice, None)?;
     let load_ns = nanoseconds().saturating_sub(start);
@@ -126,25 +127,9 @@ fn load(
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
 }
 
-fn chosen(arguments: &Arguments) -> Result<Vec<RuntimeChoice>> {
-    let native = open("native")?;
-    let mut wanted = choices();
-    if let Some(runtime) = &arguments.runtime {
-        let name = if runtime == "native" { native.name() } else { runtime.as_str() };
-        wanted.retain(|choice| choice.runtime == name);
-        if runtime == "native" && arguments.isa.is_none() {
-            wanted.retain(|choice| choice.isa == native.capabilities().isa);
-        }
-    }
-    if let Some(isa) = &arguments.isa {
-        wanted.retain(|choice| choice.isa == *isa);
-    }
-    if wanted.is_empty() {
-        let there: Vec<String> =
-            choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
-        bail!("this machine has no such runtime and level; it has: {}", there.join(", "));
-    }
-    Ok(wanted)
+/// The runtimes and levels that the arguments leave.
+fn wanted(arguments: &Arguments) -> Result<Vec<RuntimeChoice>> {
+    Ok(chosen(arguments.runtime.as_deref(), arguments.isa.as_deref())?)
 }
 
 fn dataset(arguments: &Arguments) -> Result<Dataset> {

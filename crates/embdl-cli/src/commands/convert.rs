@@ -1,25 +1,37 @@
 //! `embdl import` and `embdl export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use embdl_compress::{EncodeOptions, encode, lift};
 use embdl_core::format::{self, Limits};
+use embdl_graph::{Graph, fold_batch_norm, fuse_activations, zoo};
 use serde::Serialize;
 
 use super::{import_onnx, read, write};
+use crate::metadata::MetadataArgs;
 use crate::{Outcome, text};
 
 /// Arguments of `embdl import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  embdl import model.onnx --out model.embdl")]
+  embdl import model.onnx --out model.embdl
+  embdl import model.onnx --preprocess imagenet --labels names.txt -o model.embdl
+  embdl import mobilenet_v2-b0353104.pth --network mobilenet-v2 --preprocess imagenet --labels names.txt
+  embdl import weights.safetensors --network squeezenet-1.1 -o squeezenet.embdl
+
+Weights without a network (.pth, .pt, .safetensors) need --network; the names of their tensors are torchvision's.")]
 pub(crate) struct ImportArgs {
-    /// The ONNX file.
+    /// The ONNX file, or a .pth, .pt or .safetensors file with weights.
     model: PathBuf,
+    /// The network that the weights are of, such as mobilenet-v2, vgg-16-bn, mobilenet-v2-0.5@160.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    #[command(flatten)]
+    metadata: MetadataArgs,
     /// The .embdl file; zeros may be skipped, floats stay as they are.
-    #[arg(long, value_name = "FILE", default_value = "model.embdl")]
+    #[arg(short, long, value_name = "FILE", default_value = "model.embdl")]
     out: PathBuf,
 }
 
@@ -50,13 +62,45 @@ struct Converted {
 }
 
 pub(crate) fn import(args: &ImportArgs, json: bool) -> Result<Outcome> {
-    let graph = import_onnx(&args.model)?;
+    let mut graph = match (&args.network, is_weights(&args.model)) {
+        (Some(network), true) => import_weights(&args.model, network)?,
+        (None, false) => import_onnx(&args.model)?,
+        (None, true) => bail!(
+            "{} has weights and no network: say which one with --network, such as mobilenet-v2",
+            args.model.display()
+        ),
+        (Some(_), false) => bail!(
+            "--network is for weights (.pth, .pt, .safetensors); {} brings its own network",
+            args.model.display()
+        ),
+    };
+    args.metadata.apply(&mut graph.metadata)?;
+    graph.validate()?;
     let encoded = encode(&graph, EncodeOptions::default()).context("encoding the network")?;
     write(&args.out, &encoded.bytes)?;
     if !json {
         print!("{graph}");
     }
     say(&graph, encoded.bytes.len(), &args.out, json)
+}
+
+/// Whether the file's name says that it has weights alone.
+fn is_weights(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["pth", "pt", "bin", "safetensors"].contains(&extension.to_ascii_lowercase().as_str())
+}
+
+/// The network of the zoo with weights from a file, batch normalization folded.
+fn import_weights(path: &Path, network: &str) -> Result<Graph> {
+    let graph = zoo::zeroed(network).or_else(|| zoo::by_name(network, 0));
+    let mut graph = graph.with_context(|| {
+        format!("no network is called {network:?}; there are {}", zoo::NAMES.join(", "))
+    })?;
+    embdl_weights::load(&mut graph, path)
+        .with_context(|| format!("loading {} into {network}", path.display()))?;
+    fold_batch_norm(&mut graph)?;
+    fuse_activations(&mut graph)?;
+    Ok(graph)
 }
 
 pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
@@ -72,12 +116,7 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     say(&graph, onnx.len(), &args.out, json)
 }
 
-fn say(
-    graph: &embdl_graph::Graph,
-    bytes: usize,
-    out: &std::path::Path,
-    json: bool,
-) -> Result<Outcome> {
+fn say(graph: &Graph, bytes: usize, out: &Path, json: bool) -> Result<Outcome> {
     let converted = Converted {
         network: graph.name.clone(),
         parameters: graph.param_count(),

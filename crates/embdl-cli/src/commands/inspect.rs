@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use embdl_core::format::{self, Limits};
+use embdl_core::metadata::Preprocess;
 use embdl_core::model::Model;
 use embdl_flow::layers;
 use embdl_flow::record::LayerRecord;
+use embdl_graph::{Graph, Node, Param};
 use serde::Serialize;
 
-use super::read;
+use super::{import_onnx, read};
 use crate::{Outcome, text};
 
 /// Arguments of `embdl inspect`.
@@ -17,6 +19,7 @@ use crate::{Outcome, text};
 #[command(after_help = "\
 Examples:
   embdl inspect lenet-5.embdl
+  embdl inspect model.onnx
   embdl inspect lenet-5.embdl --json | jq '.layers[].bits_per_weight'")]
 pub(crate) struct Args {
     /// The file.
@@ -30,11 +33,15 @@ struct Inspection {
     header_bytes: usize,
     graph_bytes: usize,
     name_bytes: usize,
+    metadata_bytes: usize,
     parameters: u64,
     fp32_bytes: u64,
     ratio: f64,
     layers: Vec<LayerRecord>,
     nodes: Vec<NodeLine>,
+    /// How a picture becomes the input.
+    preprocess: Option<Preprocess>,
+    labels: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -46,9 +53,15 @@ struct NodeLine {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
-    let bytes = read(&args.model)?;
-    let inspection =
-        inspect(&bytes).with_context(|| format!("reading {}", args.model.display()))?;
+    let path = &args.model;
+    let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    let inspection = if is_onnx {
+        let file_bytes =
+            std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
+        inspect_graph(&import_onnx(path)?, usize::try_from(file_bytes)?)
+    } else {
+        inspect(&read(path)?).with_context(|| format!("reading {}", path.display()))?
+    };
     if json {
         text::json(&inspection)?
     } else {
@@ -69,12 +82,59 @@ fn inspect(bytes: &[u8]) -> Result<Inspection> {
         header_bytes: layout.header_bytes,
         graph_bytes: layout.graph_bytes,
         name_bytes: layout.name_bytes,
+        metadata_bytes: layout.metadata_bytes,
         parameters,
         fp32_bytes: parameters * 4,
         ratio,
         layers: layers::of_file(bytes)?,
         nodes: nodes(&model),
+        preprocess: model.metadata.preprocess,
+        labels: model.metadata.labels,
     })
+}
+
+/// The same of a graph: what it would be as plain floats.
+fn inspect_graph(graph: &Graph, file_bytes: usize) -> Inspection {
+    let layer = |(node, weight): (&Node, &Param)| {
+        let bias = node.bias.map_or(0, |id| graph.params[id].len());
+        let fp32_bytes = (weight.len() + bias) as u64 * 4;
+        LayerRecord {
+            layer: node.name.clone(),
+            shape: weight.shape.to_string(),
+            encoding: "f32".into(),
+            weights: weight.len() as u64,
+            nonzero: weight.effective().iter().filter(|&&w| w != 0.0).count() as u64,
+            fp32_bytes,
+            file_bytes: fp32_bytes,
+            bits_per_weight: 32.0,
+        }
+    };
+    let line = |node: &Node| NodeLine {
+        node: node.name.clone(),
+        op: node.op.name(),
+        output: graph.values[node.output].shape.to_string(),
+        dtype: if graph.values[node.output].quant.is_some() { "u8" } else { "f32" }.into(),
+    };
+    let layers: Vec<LayerRecord> = graph.layers().map(layer).collect();
+    let weights: u64 = layers.iter().map(|layer| layer.file_bytes).sum();
+    #[expect(clippy::cast_precision_loss, reason = "byte counts")]
+    let ratio = graph.fp32_bytes() as f64 / file_bytes.max(1) as f64;
+    Inspection {
+        name: graph.name.clone(),
+        file_bytes,
+        header_bytes: 0,
+        graph_bytes: usize::try_from(weights)
+            .map_or(0, |weights| file_bytes.saturating_sub(weights)),
+        name_bytes: 0,
+        metadata_bytes: 0,
+        parameters: graph.param_count() as u64,
+        fp32_bytes: graph.fp32_bytes(),
+        ratio,
+        layers,
+        nodes: graph.nodes.iter().map(line).collect(),
+        preprocess: graph.metadata.preprocess.clone(),
+        labels: graph.metadata.labels.clone(),
+    }
 }
 
 fn nodes(model: &Model<'_>) -> Vec<NodeLine> {
@@ -109,26 +169,36 @@ fn describe(file: &Inspection) -> String {
             ]
         })
         .collect();
-    let other =
-        file.file_bytes as u64 - file.layers.iter().map(|layer| layer.file_bytes).sum::<u64>();
-    let blank = String::new;
-    rows.push(vec![
-        "(structure)".into(),
-        blank(),
-        blank(),
-        blank(),
-        blank(),
-        other.to_string(),
-        share(other),
-        blank(),
-    ]);
+    let layers: u64 = file.layers.iter().map(|layer| layer.file_bytes).sum();
+    let metadata = file.metadata_bytes as u64;
+    // Of an ONNX file the layers may be counted in more bytes than it stores them in.
+    let other = (file.file_bytes as u64).saturating_sub(layers + metadata);
+    let mut rest = |what: &str, bytes: u64| {
+        let blank = String::new;
+        let size = [bytes.to_string(), share(bytes)];
+        rows.push(
+            [vec![what.into(), blank(), blank(), blank(), blank()], size.into(), vec![blank()]]
+                .concat(),
+        );
+    };
+    if metadata > 0 {
+        rest("(metadata)", metadata);
+    }
+    rest("(structure)", other);
     let path: Vec<String> = file
         .nodes
         .iter()
         .map(|node| format!("{} {} {}", node.op, node.output, node.dtype))
         .collect();
+    let mut pictures = String::new();
+    if let Some(preprocess) = &file.preprocess {
+        pictures += &format!("pictures: {preprocess}\n");
+    }
+    if let [first, .., last] = &file.labels[..] {
+        pictures += &format!("{} labels: {first} ... {last}\n", file.labels.len());
+    }
     format!(
-        "{}: {} ({} bytes), {} parameters, {:.1}x smaller than fp32\n{}\n\n{}",
+        "{}: {} ({} bytes), {} parameters, {:.1}x smaller than fp32\n{}\n{pictures}\n{}",
         if file.name.is_empty() { "(no name)" } else { &file.name },
         text::bytes(file.file_bytes as u64),
         file.file_bytes,

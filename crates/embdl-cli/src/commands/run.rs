@@ -1,27 +1,45 @@
 //! `embdl run`.
 
+mod photos;
+mod profile;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use embdl_bench::{classify, nanoseconds, open};
+use embdl_bench::{chosen, classify, nanoseconds, open};
 use embdl_core::format::{self, Limits};
-use embdl_core::runtime::{LoadOptions, Runtime};
+use embdl_core::op::Op;
+use embdl_core::runtime::{LoadOptions, Runtime, Session};
 use serde::Serialize;
 
 use super::read;
 use crate::data::{self, DataArgs};
+use crate::metadata::MetadataArgs;
 use crate::{Outcome, text};
+use photos::{Options, Photos};
+use profile::Profile;
 
 /// Arguments of `embdl run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  embdl run lenet-5.embdl --index 7
-  embdl run lenet-5.embdl --dataset mnist --index 0 --profile
+  embdl run mobilenet-v2.embdl cat.jpg cup.png
+  embdl run mobilenet-v2.embdl photos/*.jpg --top 3 --json
+  embdl run mobilenet-v2.embdl cat.jpg --profile             (time of each layer, kernels, memory)
+  embdl run other.embdl cat.jpg --preprocess caffe --labels names.txt
+  embdl run mobilenet-v2.embdl input.raw                     (bytes of a picture or f32, NHWC, at the input's size)
+  embdl run lenet-5.embdl --dataset mnist --index 7          (an image of a test set)
   embdl run lenet-5.embdl --runtime atom --isa sse41 --json")]
 pub(crate) struct Args {
     /// The file.
     model: PathBuf,
+    /// Photographs: JPEG, PNG, or raw. Without any, an image of the data set.
+    pictures: Vec<PathBuf>,
+    /// Classes to print, most probable first.
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top: usize,
+    #[command(flatten)]
+    metadata: MetadataArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Which test image.
@@ -33,7 +51,7 @@ pub(crate) struct Args {
     /// Instruction set level instead of the best one.
     #[arg(long)]
     isa: Option<String>,
-    /// Print the time of each node.
+    /// Print the time of each node, and memory.
     #[arg(long)]
     profile: bool,
 }
@@ -44,16 +62,7 @@ struct Classified {
     label: String,
     class: String,
     scores: Vec<(String, f32)>,
-    nodes: Vec<NodeTime>,
-}
-
-#[derive(Serialize)]
-struct NodeTime {
-    node: String,
-    kernel: String,
-    nanoseconds: u64,
-    macs: u64,
-    bytes: u64,
+    profile: Profile,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
@@ -61,35 +70,59 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let path = args.model.display();
     let model =
         format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let mut metadata = model.metadata.clone();
+    args.metadata.apply(&mut metadata)?;
+    let shape_of = |ids: &[usize]| model.values[ids[0]].kind.shape;
+    metadata.check(shape_of(&model.inputs), shape_of(&model.outputs))?;
+    let last = model.nodes.iter().find(|node| node.output == model.outputs[0]);
+    let is_probability = last.is_some_and(|node| node.op == Op::Softmax);
+
+    // Of several levels the best, which stands last.
+    let choice = chosen(Some(&args.runtime), args.isa.as_deref())?.pop();
+    let choice = choice.context("there is a runtime")?;
+    let clock = Some(nanoseconds as fn() -> u64);
+    let options = LoadOptions { isa: Some(choice.isa.clone()), clock, ..LoadOptions::default() };
+    let mut session = open(&choice.runtime)?.load(&model, &options)?;
+    // The session keeps what it needs: weights are not held twice.
+    drop(model);
+    drop(bytes);
+    if args.pictures.is_empty() {
+        return test_image(args, session.as_mut(), &choice.runtime, json);
+    }
+    let (top, profile) = (args.top, args.profile);
+    let options = Options { metadata: &metadata, is_probability, top, profile };
+    let names = [choice.runtime.as_str(), &choice.isa];
+    let photos = Photos::run(session.as_mut(), names, &args.pictures, &options)?;
+    if json {
+        text::json(&photos)?
+    } else {
+        print!("{}", photos.describe())
+    }
+    Ok(Outcome::Passed)
+}
+
+/// Runs the network on an image of the data set.
+fn test_image(
+    args: &Args,
+    session: &mut dyn Session,
+    runtime: &str,
+    json: bool,
+) -> Result<Outcome> {
     let split = data::load(&args.data, 0)?;
     let test = split.test.for_report();
     if args.index >= test.len() {
         bail!("there is no test image {}; there are {}", args.index, test.len());
     }
-    let runtime = open(&args.runtime)?;
-    let options =
-        LoadOptions { isa: args.isa.clone(), clock: Some(nanoseconds), ..LoadOptions::default() };
-    let mut session = runtime.load(&model, &options)?;
-    let prediction = classify(session.as_mut(), test, args.index)?;
-    let nodes = session.profile().map(|profile| profile.nodes.clone()).unwrap_or_default();
+    let prediction = classify(session, test, args.index)?;
     let mut scores: Vec<(String, f32)> =
         test.classes().iter().cloned().zip(prediction.scores.iter().copied()).collect();
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));
     let result = Classified {
-        runtime: runtime.name().into(),
+        runtime: runtime.into(),
         label: test.classes()[usize::from(test.label(args.index))].clone(),
         class: test.classes()[prediction.class].clone(),
         scores,
-        nodes: nodes
-            .into_iter()
-            .map(|node| NodeTime {
-                node: node.name,
-                kernel: node.kernel.into(),
-                nanoseconds: node.nanoseconds,
-                macs: node.macs,
-                bytes: node.bytes,
-            })
-            .collect(),
+        profile: Profile::of(session),
     };
     if json {
         text::json(&result)?;
@@ -99,23 +132,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let rows: Vec<Vec<String>> = result
         .scores
         .iter()
-        .take(5)
+        .take(args.top)
         .map(|(class, score)| vec![class.clone(), format!("{score:.3}")])
         .collect();
     print!("{}", text::columns(&["class", "score"], &rows));
     if args.profile {
-        let rows: Vec<Vec<String>> = result
-            .nodes
-            .iter()
-            .map(|node| {
-                #[expect(clippy::cast_precision_loss, reason = "a duration")]
-                let microseconds = node.nanoseconds as f64 / 1e3;
-                let cells =
-                    [format!("{microseconds:.1}"), node.macs.to_string(), node.bytes.to_string()];
-                [vec![node.node.clone()], cells.to_vec(), vec![node.kernel.clone()]].concat()
-            })
-            .collect();
-        print!("\n{}", text::columns(&["node", "us", "MACs", "bytes", "kernel"], &rows));
+        print!("\n{}", result.profile.describe());
     }
     Ok(Outcome::Passed)
 }

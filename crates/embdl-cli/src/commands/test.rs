@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use embdl_bench::{RetestReport, choices, open, retest};
+use anyhow::{Context, Result};
+use embdl_bench::{RetestReport, chosen, open, retest};
 use embdl_core::format::{self, Limits};
 use embdl_core::runtime::{LoadOptions, Runtime};
 use embdl_flow::progress::Progress;
@@ -47,22 +47,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let split = data::load(&args.data, 0)?;
     let test = split.test.for_report();
     let test = args.images.map_or_else(|| test.clone(), |images| test.head(images));
-    let native = open("native")?;
-    let mut wanted = choices();
-    match args.runtime.as_deref() {
-        Some("native") => wanted.retain(|choice| {
-            choice.runtime == native.name()
-                && (args.isa.is_some() || choice.isa == native.capabilities().isa)
-        }),
-        Some(name) => wanted.retain(|choice| choice.runtime == name),
-        None => {}
-    }
-    wanted.retain(|choice| args.isa.as_ref().is_none_or(|isa| *isa == choice.isa));
-    if wanted.is_empty() {
-        let there: Vec<String> =
-            choices().iter().map(|choice| format!("{} {}", choice.runtime, choice.isa)).collect();
-        bail!("this machine has no such runtime and level; it has: {}", there.join(", "));
-    }
+    let wanted = chosen(args.runtime.as_deref(), args.isa.as_deref())?;
     let bars = Bars::new();
     let mut reports = Vec::new();
     for choice in wanted {
