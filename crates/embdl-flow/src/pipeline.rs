@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use embdl_compress::passes::{QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids};
-use embdl_compress::{EncodeOptions, Encoded, Pass, PassReport, encode, sensitivity};
+use embdl_compress::passes::{
+    PruneMagnitude, QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids,
+};
+use embdl_compress::{
+    EncodeOptions, Encoded, Pass, PassReport, PostTraining, Samples, encode,
+    quantize_post_training, sensitivity,
+};
 use embdl_core::quant::Quant;
 use embdl_data::{Split, atomic};
 use embdl_graph::{Graph, fold_batch_norm, fuse_activations, zoo};
@@ -13,7 +18,7 @@ use embdl_train::Device;
 use crate::error::FlowError;
 use crate::layers;
 use crate::progress::Progress;
-use crate::recipe::{PruneStep, QuantizeStep, Recipe, ShareStep};
+use crate::recipe::{PostTrainingStep, PruneStep, QuantizeStep, Recipe, ShareStep};
 use crate::record::{CompressedRecord, Fp32Record, NetworkRecord, StepRecord};
 use crate::retest::{self, Foreign};
 use crate::state::{StateDir, StepKey, StepState};
@@ -76,7 +81,7 @@ pub fn run(job: &Job, split: &Split, progress: &dyn Progress) -> Result<NetworkR
     let done = steps.all()?;
     let (first, last) = (&done[0], &done[done.len() - 1]);
     let path = dir.join(format!("{}.embdl", job.recipe.network));
-    let bytes = steps.encode(&last.graph, EncodeOptions::default())?.bytes;
+    let bytes = encode(&last.graph, EncodeOptions::default())?.bytes;
     write(&path, &bytes)?;
 
     let test = split.test.for_report();
@@ -200,6 +205,14 @@ impl Steps<'_> {
             })?;
             done.push(state);
         }
+        if let Some(step) = &recipe.post_training {
+            key = key.then("post-training", step)?;
+            let before = &done[done.len() - 1].graph;
+            let state = self.step("post-training", &key, before, SPARSE, |graph| {
+                self.post_training(graph, step)
+            })?;
+            done.push(state);
+        }
         key = key.then("huffman", &())?;
         let before = &done[done.len() - 1].graph;
         let state = self.step("huffman", &key, before, EncodeOptions::default(), |_| {
@@ -225,17 +238,14 @@ impl Steps<'_> {
         let Recipe { network, dataset, .. } = &self.job.recipe;
         self.progress.begin(&format!("{network} on {dataset}, seed {}: {name}", self.job.seed));
         if let Some(state) = self.state.load(name, key) {
-            write(
-                &self.dir.join(format!("{name}.embdl")),
-                &self.encode(&state.graph, options)?.bytes,
-            )?;
+            write(&self.dir.join(format!("{name}.embdl")), &encode(&state.graph, options)?.bytes)?;
             self.progress.end(&format!("{}; done by an earlier run", summary(&state.step)));
             return Ok(state);
         }
         let start = Instant::now();
         let mut graph = before.clone();
         let Done { what, passes, epochs } = work(&mut graph)?;
-        let encoded = self.encode(&graph, options)?;
+        let encoded = encode(&graph, options)?;
         write(&self.dir.join(format!("{name}.embdl")), &encoded.bytes)?;
         let validation_accuracy = self.training().accuracy(&graph, &self.split.validation)?;
         let test = retest::native(&encoded.bytes, self.split.test.for_report(), self.progress)?;
@@ -276,8 +286,12 @@ impl Steps<'_> {
         teacher: &Graph,
     ) -> Result<Done, FlowError> {
         let epochs = self.training().run("prune", graph, &step.train, Some(step), Some(teacher))?;
-        let report =
-            embdl_compress::passes::PruneMagnitude::new(step.sparsity.clone()).run(graph)?;
+        // Masks are final after the retraining, whose weights they have shaped; without one, they are still to be made.
+        let report = if epochs.is_empty() {
+            PruneMagnitude::new(step.sparsity.clone()).run(graph)?
+        } else {
+            PassReport::of("prune", graph)
+        };
         let kept: usize = report.layers.iter().map(|layer| layer.kept).sum();
         let all: usize = report.layers.iter().map(|layer| layer.weights).sum();
         #[expect(clippy::cast_precision_loss, reason = "a share of counts")]
@@ -310,11 +324,7 @@ impl Steps<'_> {
     ) -> Result<Done, FlowError> {
         let training = self.training();
         let observers = training.observe(graph, step.images)?;
-        let normalization = self.split.train.normalization();
-        let pixels = Quant {
-            scale: normalization.input_scale(),
-            zero_point: normalization.input_zero_point(),
-        };
+        let pixels = self.pixels();
         let inputs: Vec<_> = graph.inputs.iter().map(|&id| (id, pixels)).collect();
         let activations = QuantizeActivations {
             observers: &observers,
@@ -335,6 +345,34 @@ impl Steps<'_> {
         let trained = step.train.as_ref().map_or(0, |config| config.epochs);
         let what = format!("u8 activations and i8 weights, {trained} epochs of retraining");
         Ok(Done { what, passes, epochs })
+    }
+
+    fn post_training(&self, graph: &mut Graph, step: &PostTrainingStep) -> Result<Done, FlowError> {
+        let images = self.split.train.head(step.images);
+        let order: Vec<usize> = (0..images.len()).collect();
+        let mut values = vec![0.0; images.len() * images.image_len()];
+        images.fill_batch(&order, &mut values);
+        let samples = Samples::new(graph.values[graph.inputs[0]].shape, values)?;
+        let settings = PostTraining { input: Some(self.pixels()), ..step.settings.clone() };
+        let runtime = embdl_bench::open("native")?;
+        let report = quantize_post_training(graph, &runtime, &samples, &settings, &mut |part| {
+            self.progress.begin(&format!("post-training: {part}"));
+        })?;
+        let kept: Vec<&str> =
+            report.steps.iter().filter(|step| step.kept).map(|step| step.step.as_str()).collect();
+        let what = format!(
+            "{} on {} images, {:.2} dB of signal to error",
+            kept.join(", "),
+            samples.len(),
+            report.agreement.sqnr_db
+        );
+        Ok(Done { what, passes: vec![PassReport::of("post-training", graph)], epochs: Vec::new() })
+    }
+
+    /// Levels of raw pixels, which the input takes as they are.
+    fn pixels(&self) -> Quant {
+        let normalization = self.split.train.normalization();
+        Quant { scale: normalization.input_scale(), zero_point: normalization.input_zero_point() }
     }
 
     fn sensitivity(&self, graph: &Graph) -> Result<Vec<embdl_compress::Sensitivity>, FlowError> {
@@ -360,11 +398,6 @@ impl Steps<'_> {
             progress: self.progress,
             device: self.job.device,
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a step of the job")]
-    fn encode(&self, graph: &Graph, options: EncodeOptions) -> Result<Encoded, FlowError> {
-        Ok(encode(graph, options)?)
     }
 }
 
