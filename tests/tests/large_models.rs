@@ -9,9 +9,10 @@ use embdl_core::model::{
 };
 use embdl_core::op::{Activation, Conv2d, Dense, Op, Pool, PoolKind, Window};
 use embdl_core::quant::Quant;
-use embdl_core::runtime::{LoadOptions, MemoryUse, Runtime};
+use embdl_core::runtime::{LoadOptions, MemoryUse, Runtime, WeightForm};
 use embdl_core::tensor::{Shape, TensorMut, TensorRef, ValueType};
-use embdl_testkit::{CountingAllocator, peak_bytes};
+use embdl_testkit::{CountingAllocator, Random, peak_bytes};
+use embdl_tests::net::{Elements, Net, Store, integers};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -160,4 +161,32 @@ fn vgg16_loads_and_runs_in_300_mib() {
     // The one with vector code where there is one: they differ in nothing that loading takes but the panels.
     let runtime = support::runtimes().pop().expect("there is always the reference");
     check(&*runtime, &model, file.len() as u64);
+}
+
+/// Sparse rows are filled while the weight decodes.
+#[test]
+fn compressed_rows_exist_once() {
+    let mut random = Random::new(16);
+    let (shape, input) = (Shape::matrix(512, 2048), Shape::matrix(1, 2048));
+    let kind = Elements::U8(Quant { scale: 0.05, zero_point: 3 });
+    let values: Vec<i8> = random
+        .weights(shape.len(), 127)
+        .into_iter()
+        .map(|w| if random.integer(0, 9) == 0 { w } else { 0 })
+        .collect();
+    let mut net = Net::new();
+    let from = net.input(input, kind);
+    let weight = integers(shape, Scales::PerTensor(0.01), &values, Store::Sparse);
+    let op = Op::Dense(Dense { activation: Activation::None });
+    let output = net.layer(op, from, weight, None, kind);
+    net.output(output);
+    let model = net.model();
+    let options = LoadOptions { weights: WeightForm::Compressed, ..LoadOptions::default() };
+    for runtime in support::runtimes() {
+        let (session, peak) = peak_bytes(|| runtime.load(&model, &options));
+        let memory = session.expect("it loads").memory();
+        let held = (memory.weight_bytes + memory.arena_bytes) as u64;
+        assert!(held < 512 * 2048 / 2, "{}: {memory:?} is not sparse", runtime.name());
+        assert!(peak <= held + (64 << 10), "{}: {peak} bytes for {memory:?}", runtime.name());
+    }
 }

@@ -51,8 +51,8 @@ impl EncodedTensor<'_> {
         self.blocks_by(block, |symbol| table[symbol as usize & 255], each)
     }
 
-    /// The integer of each symbol.
-    fn table_i8(&self) -> Result<[i8; 256], EncodingError> {
+    /// The integer of each symbol of a tensor of up to 8 bits.
+    pub(crate) fn table_i8(&self) -> Result<[i8; 256], EncodingError> {
         let mut table = [0; 256];
         match &self.values {
             Values::Int { bits: 1..=8 } => {
@@ -202,6 +202,14 @@ impl EncodedTensor<'_> {
     /// If the tensor is not sparse, or its bytes do not decode.
     pub fn sparse_entries(&self) -> Result<SparseEntries, EncodingError> {
         sparse::entries(self)
+    }
+
+    /// Calls `each(position, symbol)` for what [`Self::sparse_entries`] gives, which need not exist then.
+    ///
+    /// # Errors
+    /// As [`Self::sparse_entries`]; entries before the mistake were given then.
+    pub fn for_each_entry(&self, each: impl FnMut(u32, u32)) -> Result<(), EncodingError> {
+        sparse::for_each_entry(self, each)
     }
 
     /// The integer that `symbol` stands for, where the values are integers that have this symbol.

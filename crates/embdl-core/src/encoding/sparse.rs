@@ -107,7 +107,7 @@ pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
 }
 
 /// Calls `each(position, symbol)` for all that is there, positions ascending and below the number of elements.
-fn for_each_entry(
+pub(super) fn for_each_entry(
     tensor: &EncodedTensor<'_>,
     mut each: impl FnMut(u32, u32),
 ) -> Result<(), EncodingError> {

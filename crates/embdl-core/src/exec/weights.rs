@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use crate::encoding::EncodingError;
-use crate::kernels::{CodebookQ8, Kernels, PackedF32, PackedQ8, SparseF32, SparseQ8, Tile};
+use crate::kernels::{
+    CodebookQ8, Kernels, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile,
+};
 use crate::model::{EncodedTensor, Layout, Scales, Values};
 use crate::runtime::WeightForm;
 
@@ -177,11 +179,10 @@ pub(super) fn sparse_f32(
     if let Some(position) = codebook.iter().position(|value| !value.is_finite()) {
         return Err(EncodingError::NotFinite { position });
     }
-    let entries = weight.sparse_entries()?;
+    let mut rows = SparseRows::with_capacity(n, k, entry_count(weight));
     #[expect(clippy::cast_possible_truncation, reason = "alphabets of at most 8 bits")]
-    let codes = entries.codes.iter().map(|&code| code as u8);
-    let positions = entries.positions.iter().map(|&position| position as usize);
-    Ok(SparseF32::new(n, k, positions.zip(codes), &codebook, bias))
+    weight.for_each_entry(|position, code| rows.push(position as usize, code as u8))?;
+    Ok(SparseF32::of_rows(rows, &codebook, bias))
 }
 
 /// Sparse rows of integers.
@@ -191,14 +192,20 @@ pub(super) fn sparse_q8(
     zero_point: u8,
 ) -> Result<SparseQ8, EncodingError> {
     let [n, k] = [weight.shape.dim(0), weight.shape.dim(1)];
-    let entries = weight.sparse_entries()?;
-    let mut values = Vec::with_capacity(entries.codes.len());
-    for &code in &entries.codes {
-        let value = weight.integer(code).and_then(|value| i8::try_from(value).ok());
-        values.push(value.ok_or(EncodingError::ValueKind { asked: "integers of up to 8 bits" })?);
+    let mut rows = SparseRows::with_capacity(n, k, entry_count(weight));
+    let table = weight.table_i8()?;
+    weight.for_each_entry(|position, code| {
+        rows.push(position as usize, table[code as usize & 255]);
+    })?;
+    Ok(SparseQ8::of_rows(rows, bias, zero_point))
+}
+
+/// Symbols of a sparse tensor, as far as it can have them.
+fn entry_count(weight: &EncodedTensor<'_>) -> usize {
+    match weight.layout {
+        Layout::Dense => 0,
+        Layout::Sparse { symbol_count, .. } => weight.shape.len().min(symbol_count as usize),
     }
-    let positions = entries.positions.iter().map(|&position| position as usize);
-    Ok(SparseQ8::new(n, k, positions.zip(values), bias, zero_point))
 }
 
 /// Rows of 4-bit indices.

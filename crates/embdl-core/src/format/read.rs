@@ -43,9 +43,9 @@ pub fn verify(model: &Model<'_>) -> Result<(), FormatError> {
         if let Some(id) = node.weight {
             let weight = &model.tensors[id];
             let result = if is_float || node.op == Op::PRelu {
-                weight.dequantize().map(drop)
+                weight.dequantize_blocks(VERIFIED_AT_A_TIME, |_, _| {})
             } else {
-                weight.decode_i8().map(drop)
+                weight.decode_i8_blocks(VERIFIED_AT_A_TIME, |_, _| {})
             };
             result.map_err(|source| FormatError::Tensor { tensor: id, source })?;
         }
@@ -58,6 +58,9 @@ pub fn verify(model: &Model<'_>) -> Result<(), FormatError> {
     }
     Ok(())
 }
+
+/// Elements that [`verify`] decodes at a time.
+const VERIFIED_AT_A_TIME: usize = 8192;
 
 /// A model and where its bytes are.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ pub mod softmax;
 pub mod sparse;
 mod window;
 
-pub use packed::{CodebookQ8, PackedF32, PackedQ8, SparseF32, SparseQ8, Tile};
+pub use packed::{CodebookQ8, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile};
 pub use reference::Reference;
 pub use window::WindowGeometry;
 

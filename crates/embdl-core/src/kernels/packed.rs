@@ -5,7 +5,7 @@ mod rows;
 use alloc::vec;
 use alloc::vec::Vec;
 
-pub use rows::{CodebookQ8, SparseF32, SparseQ8};
+pub use rows::{CodebookQ8, SparseF32, SparseQ8, SparseRows};
 
 /// How many weight rows (output channels) a panel interleaves, and how many consecutive elements of one row stand
 /// together in it.

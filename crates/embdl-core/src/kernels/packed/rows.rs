@@ -77,18 +77,27 @@ impl SparseF32 {
         codebook: &[f32],
         bias: &[f32],
     ) -> Self {
+        Self::of_rows(SparseRows::of(n, k, entries), codebook, bias)
+    }
+
+    /// The same from rows of indices.
+    ///
+    /// # Panics
+    /// If there are more than 256 values, an index beyond them, or another number of biases.
+    #[must_use]
+    pub fn of_rows(rows: SparseRows<u8>, codebook: &[f32], bias: &[f32]) -> Self {
+        let rows = rows.finish();
         assert!(codebook.len() <= 256, "{} values in a codebook", codebook.len());
-        let rows = Rows::new(n, k, entries);
         let known = |&code: &u8| usize::from(code) < codebook.len();
         assert!(rows.symbols.iter().all(known), "an index is beyond the codebook");
         Self {
-            n,
-            k,
+            n: rows.n,
+            k: rows.k,
             row_starts: rows.starts,
             columns: rows.columns,
             codes: rows.symbols,
             codebook: codebook.to_vec(),
-            bias: exact_bias(bias, n),
+            bias: exact_bias(bias, rows.n),
         }
     }
 
@@ -114,13 +123,22 @@ impl SparseQ8 {
         bias: &[i32],
         zero_point: u8,
     ) -> Self {
-        let rows = Rows::new(n, k, entries);
+        Self::of_rows(SparseRows::of(n, k, entries), bias, zero_point)
+    }
+
+    /// The same from rows of values.
+    ///
+    /// # Panics
+    /// If there is another number of biases.
+    #[must_use]
+    pub fn of_rows(rows: SparseRows<i8>, bias: &[i32], zero_point: u8) -> Self {
+        let SparseRows { n, k, starts, columns, symbols, .. } = rows.finish();
         let mut bias = exact_bias(bias, n);
-        for (bias, bounds) in bias.iter_mut().zip(rows.starts.windows(2)) {
-            let row = &rows.symbols[bounds[0] as usize..bounds[1] as usize];
+        for (bias, bounds) in bias.iter_mut().zip(starts.windows(2)) {
+            let row = &symbols[bounds[0] as usize..bounds[1] as usize];
             *bias = fold_zero_point(*bias, zero_point, row_sum(row.iter().copied()));
         }
-        Self { n, k, row_starts: rows.starts, columns: rows.columns, values: rows.symbols, bias }
+        Self { n, k, row_starts: starts, columns, values: symbols, bias }
     }
 
     /// Bytes held.
@@ -181,32 +199,58 @@ impl CodebookQ8 {
     }
 }
 
-/// Sparse rows of symbols.
-struct Rows<S> {
+/// Sparse rows of symbols that are added one after the other, so that they need not exist in another form.
+#[derive(Clone, Debug)]
+pub struct SparseRows<S> {
+    n: usize,
+    k: usize,
     starts: Vec<u32>,
     columns: Vec<u16>,
     symbols: Vec<S>,
+    /// The first position that may follow.
+    next: usize,
 }
 
-impl<S> Rows<S> {
-    #[expect(clippy::cast_possible_truncation, reason = "both sizes are asserted first")]
-    fn new(n: usize, k: usize, entries: impl IntoIterator<Item = (usize, S)>) -> Self {
+impl<S> SparseRows<S> {
+    /// `n` rows of `k` columns with room for so many entries.
+    ///
+    /// # Panics
+    /// If there are more than [`SparseF32::MAX_COLUMNS`] columns, or 2^32 positions.
+    #[must_use]
+    pub fn with_capacity(n: usize, k: usize, entries: usize) -> Self {
         assert!(k <= SparseF32::MAX_COLUMNS, "{k} columns cannot be named by 16 bits");
         assert!(u32::try_from(n * k).is_ok(), "{n} rows of {k} cannot be counted by 32 bits");
-        let mut rows =
-            Self { starts: Vec::with_capacity(n + 1), columns: Vec::new(), symbols: Vec::new() };
-        let mut next = 0;
-        for (position, symbol) in entries {
-            assert!((next..n * k).contains(&position), "position {position} after {next}");
-            next = position + 1;
-            while rows.starts.len() <= position / k {
-                rows.starts.push(rows.columns.len() as u32);
-            }
-            rows.columns.push((position % k) as u16);
-            rows.symbols.push(symbol);
+        let (starts, columns) = (Vec::with_capacity(n + 1), Vec::with_capacity(entries));
+        Self { n, k, starts, columns, symbols: Vec::with_capacity(entries), next: 0 }
+    }
+
+    /// Adds an entry at a flat row-major position.
+    ///
+    /// # Panics
+    /// If it is not beyond the last one, or not below `n * k`.
+    #[expect(clippy::cast_possible_truncation, reason = "both sizes were asserted first")]
+    pub fn push(&mut self, position: usize, symbol: S) {
+        let free = self.next..self.n * self.k;
+        assert!(free.contains(&position), "position {position} after {}", self.next);
+        self.next = position + 1;
+        while self.starts.len() <= position / self.k {
+            self.starts.push(self.columns.len() as u32);
         }
-        rows.starts.resize(n + 1, rows.columns.len() as u32);
+        self.columns.push((position % self.k) as u16);
+        self.symbols.push(symbol);
+    }
+
+    fn of(n: usize, k: usize, entries: impl IntoIterator<Item = (usize, S)>) -> Self {
+        let entries = entries.into_iter();
+        let mut rows = Self::with_capacity(n, k, entries.size_hint().0);
+        entries.for_each(|(position, symbol)| rows.push(position, symbol));
         rows
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "fewer entries than positions")]
+    fn finish(mut self) -> Self {
+        self.starts.resize(self.n + 1, self.columns.len() as u32);
+        self
     }
 }
 
