@@ -86,8 +86,8 @@ fn block_f32<S: Simd>(
         }
         let bias = simd.splat(job.weights.bias[j]);
         let mut lanes = [0.0_f32; MAX_ROWS];
-        for v in 0..2 {
-            let sum = simd.add(simd.add(sums[0][v], sums[1][v]), bias);
+        for (v, (&even, &odd)) in sums[0].iter().zip(&sums[1]).enumerate() {
+            let sum = simd.add(simd.add(even, odd), bias);
             // The sum stands second, because minps and maxps return that one where there is a NaN.
             let y = simd.min(high, simd.max(low, sum));
             // SAFETY: MAX_ROWS are two vectors at least.
