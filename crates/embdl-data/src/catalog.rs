@@ -151,6 +151,23 @@ pub enum CatalogError {
         /// Images in the file.
         found: usize,
     },
+    /// A folder of pictures is not a data set.
+    #[cfg(feature = "pictures")]
+    #[error(transparent)]
+    Folder(#[from] crate::folder::FolderError),
+    /// A folder of pictures was asked for and none named.
+    #[error(
+        "a folder of pictures is named with --data or {DATA_VARIABLE}; it has the folders train and test"
+    )]
+    NoFolder,
+    /// The classes of the test pictures are not those of the training pictures.
+    #[error("train has the classes {train:?}, test has {test:?}")]
+    Classes {
+        /// Of the training pictures.
+        train: Vec<String>,
+        /// Of the test pictures.
+        test: Vec<String>,
+    },
     /// A file is good, but another one.
     #[error(
         "{path} is not the {name} file: unpacked SHA-256 is {found}, expected {expected}; \
@@ -240,6 +257,8 @@ pub fn entries() -> &'static [Entry] {
 pub fn find(name: &str) -> Result<&'static Entry, CatalogError> {
     ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| {
         let known = ENTRIES.iter().map(|entry| entry.name).chain(crate::synthetic::NAMES);
+        #[cfg(feature = "pictures")]
+        let known = known.chain([crate::folder::NAME]);
         CatalogError::UnknownDataset { name: name.to_owned(), known: known.collect() }
     })
 }

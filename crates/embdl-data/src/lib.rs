@@ -10,6 +10,7 @@
 //! | data that needs no files | [`synthetic`] |
 //! | the idx file format | [`idx`] |
 //! | the binary files of CIFAR-10 and CIFAR-100 | [`cifar`] |
+//! | a folder of pictures for each class (feature `pictures`) | `folder` |
 //! | pictures: JPEG, PNG, resampling | [`image`] |
 //! | from a picture to a network's input | [`preprocess`] |
 //!
@@ -40,6 +41,8 @@ pub mod cifar;
 mod dataset;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+#[cfg(feature = "pictures")]
+pub mod folder;
 pub mod idx;
 pub mod image;
 pub mod preprocess;

@@ -20,24 +20,29 @@ pub struct LoadOptions {
     pub search: SearchPath,
     /// Images to take from the training set for validation.
     pub validation_len: usize,
+    /// Height and width that pictures of a folder are scaled to; other data sets have their own.
+    pub size: [usize; 2],
     /// Chooses which; keep it fixed, so that results on the validation part can be compared.
     pub seed: u64,
 }
 
 impl Default for LoadOptions {
-    /// The environment's places, [`DEFAULT_VALIDATION_LEN`] images, seed 0.
+    /// The environment's places, [`DEFAULT_VALIDATION_LEN`] images, pictures of 32 pixels a side, seed 0.
     fn default() -> Self {
         let search = SearchPath::from_env(None);
-        Self { search, validation_len: DEFAULT_VALIDATION_LEN, seed: 0 }
+        Self { search, validation_len: DEFAULT_VALIDATION_LEN, size: [32, 32], seed: 0 }
     }
 }
 
 /// Images that the synthetic data set has for training and validation together, and for the test.
 const SYNTHETIC_LEN: (usize, usize) = (10_000, 1_000);
 /// The same of its coloured form, which is for networks that take longer.
-const COLOUR_LEN: (usize, usize) = (2_000, 500);
+const COLOUR_LEN: (usize, usize) = (1_500, 300);
 
 /// Loads a data set by name, from files that are on this machine; `synthetic` and `synthetic-colour` need none.
+///
+/// `folder` is whatever pictures lie in the folders `train` and `test` of the folder that is named, a folder for each
+/// class (feature `pictures`).
 ///
 /// # Errors
 /// [`CatalogError`]: an unknown name, files that are not there, files that are not what the catalog pins.
@@ -52,11 +57,35 @@ pub fn load(name: &str, options: &LoadOptions) -> Result<Split, CatalogError> {
         let lengths = synthetic::Lengths { train: training, validation: 0, test };
         let split = synthetic::colour_split(lengths, 0);
         (split.train, split.test)
+    } else if cfg!(feature = "pictures") && name == "folder" {
+        load_folder(options)?
     } else {
         let entry = find(name)?;
         load_from(entry, &locate(entry, &options.search)?)?
     };
     Ok(Split::from_training(&training, test, options.validation_len, options.seed)?)
+}
+
+/// The pictures below the folder that is named.
+#[cfg(feature = "pictures")]
+fn load_folder(options: &LoadOptions) -> Result<(Dataset, TestSet), CatalogError> {
+    use crate::folder::{Folder, FolderLimits};
+    let SearchPath { explicit, environment, .. } = &options.search;
+    let root = explicit.as_ref().or(environment.as_ref()).ok_or(CatalogError::NoFolder)?;
+    let [train, test] =
+        ["train", "test"].map(|part| Folder::open(&root.join(part), &FolderLimits::default()));
+    let (train, test) = (train?, test?);
+    if train.classes() != test.classes() {
+        let (train, test) = (train.classes().to_vec(), test.classes().to_vec());
+        return Err(CatalogError::Classes { train, test });
+    }
+    let all = |folder: &Folder| folder.dataset(0..folder.len(), options.size);
+    Ok((all(&train)?, TestSet::new(all(&test)?)))
+}
+
+#[cfg(not(feature = "pictures"))]
+fn load_folder(_: &LoadOptions) -> Result<(Dataset, TestSet), CatalogError> {
+    Err(CatalogError::NoFolder)
 }
 
 /// Reads the files in `dir`: the whole training set, and the test set.

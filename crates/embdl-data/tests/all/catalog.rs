@@ -130,17 +130,19 @@ fn another_content_is_refused_and_named() {
 #[test]
 fn unknown_names_are_told_what_there_is() {
     let message = find("minst").unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "no data set is called \"minst\"; there are: fashion-mnist, mnist, cifar-10, cifar-100, \
-         synthetic, synthetic-colour"
+    assert!(
+        message.starts_with("no data set is called \"minst\"; there are: fashion-mnist, mnist, cifar-10, cifar-100, \
+         synthetic, synthetic-colour"),
+        "{message}"
     );
 }
 
 #[test]
 fn the_synthetic_set_loads_by_name() {
     let search = SearchPath::default();
-    let split = load("synthetic", &LoadOptions { search, validation_len: 2000, seed: 0 }).unwrap();
+    let split =
+        load("synthetic", &LoadOptions { search, validation_len: 2000, ..LoadOptions::default() })
+            .unwrap();
     assert_eq!((split.train.len(), split.validation.len()), (8000, 2000));
     assert_eq!(split.test.for_report().len(), 1000);
 }

@@ -6,6 +6,8 @@ mod cifar;
 mod dataset;
 #[cfg(feature = "fetch")]
 mod fetch;
+#[cfg(feature = "pictures")]
+mod folder;
 mod idx;
 mod image;
 mod synthetic;

@@ -1,4 +1,4 @@
-//! Names of networks: `FAMILY[-WIDTH][-cifar10|-cifar100][@PIXELS]`, such as `mobilenet-v2-0.35@96`.
+//! Names of networks: `FAMILY[-WIDTH][-cifar10|-cifar100][-classesN][@PIXELS]`, such as `mobilenet-v2-0.35@96`.
 
 use super::{
     Images, Options, alexnet, alexnet_caffe, lenet5, lenet300, mobilenet_v1, mobilenet_v2,
@@ -7,8 +7,8 @@ use super::{
 use crate::graph::Graph;
 use crate::validate::GraphError;
 
-/// Networks that [`by_name`] knows. All but the LeNets also take a width, and `@` with a resolution:
-/// `vgg-16-0.25-cifar100`, `mobilenet-v2-0.35@96`.
+/// Networks that [`by_name`] knows. All but the LeNets also take a width, a number of classes, and `@` with a resolution:
+/// `vgg-16-0.25-cifar100`, `mobilenet-v2-0.35@96`, `squeezenet-1.1-cifar10-classes3`.
 pub const NAMES: [&str; 26] = [
     "lenet-300-100",
     "lenet-5",
@@ -55,6 +55,7 @@ const FAMILIES: [(&str, Builder); 8] = [
 /// The largest factor on channels that a name may ask for.
 const MAX_WIDTH: f64 = 4.0;
 const MAX_PIXELS: usize = 1024;
+const MAX_CLASSES: usize = 100_000;
 
 /// The network called `name` with initial weights from `seed`; `None` for names that are not known, and for widths and
 /// resolutions that make no network.
@@ -73,15 +74,22 @@ pub fn zeroed(name: &str) -> Option<Graph> {
     build(name, None)
 }
 
+/// The network that `name` is a form of: `mobilenet-v2` of `mobilenet-v2-0.35-cifar10@48`. Of names that are not known,
+/// the name itself.
+#[must_use]
+pub fn family(name: &str) -> &str {
+    parse(name).map_or(name, |(family, ..)| family)
+}
+
 fn build(name: &str, seed: Option<u64>) -> Option<Graph> {
-    let (builder, options) = parse(name)?;
+    let (_, builder, options) = parse(name)?;
     let mut graph = builder(&Options { seed, ..options }).ok()?;
     name.clone_into(&mut graph.name);
     Some(graph)
 }
 
-/// Builder and options that a name stands for.
-fn parse(name: &str) -> Option<(Builder, Options)> {
+/// Family, builder and options that a name stands for.
+fn parse(name: &str) -> Option<(&'static str, Builder, Options)> {
     let (body, resolution) = match name.split_once('@') {
         None => (name, None),
         Some((body, pixels)) => {
@@ -89,7 +97,7 @@ fn parse(name: &str) -> Option<(Builder, Options)> {
             (body, Some(pixels))
         }
     };
-    let (_, builder, suffixes) = FAMILIES.into_iter().find_map(|(family, builder)| {
+    let (family, builder, suffixes) = FAMILIES.into_iter().find_map(|(family, builder)| {
         let rest = body.strip_prefix(family)?;
         (rest.is_empty() || rest.starts_with('-')).then_some((family, builder, rest))
     })?;
@@ -98,11 +106,15 @@ fn parse(name: &str) -> Option<(Builder, Options)> {
     if let Some(width) = suffixes.next_if(|text| text.starts_with(|c: char| c.is_ascii_digit())) {
         options.width = width.parse().ok().filter(|width| 0.0 < *width && *width <= MAX_WIDTH)?;
     }
-    match suffixes.next() {
-        None => {}
-        Some("cifar10") => (options.images, options.classes) = (Images::Small, 10),
-        Some("cifar100") => (options.images, options.classes) = (Images::Small, 100),
-        Some(_) => return None,
+    for (text, classes) in [("cifar10", 10), ("cifar100", 100)] {
+        if suffixes.next_if_eq(&text).is_some() {
+            (options.images, options.classes) = (Images::Small, classes);
+            break;
+        }
     }
-    suffixes.next().is_none().then_some((builder, options))
+    if let Some(classes) = suffixes.next_if(|text| text.starts_with("classes")) {
+        let classes = classes["classes".len()..].parse().ok();
+        options.classes = classes.filter(|classes| (1..=MAX_CLASSES).contains(classes))?;
+    }
+    suffixes.next().is_none().then_some((family, builder, options))
 }

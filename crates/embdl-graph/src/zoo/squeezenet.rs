@@ -10,8 +10,9 @@ use crate::validate::GraphError;
 /// SqueezeNet 1.0: a convolution of 7x7, eight fire modules, a convolution of 1x1. 1,248,424 parameters, 819 M MACs at
 /// 224 pixels.
 ///
-/// For small images the first convolution has 3x3 taps, stride 1 and pads of 1, and pools are 2x2. Dropout is not part
-/// of a graph.
+/// For small images the first convolution has 3x3 taps, stride 1 and pads of 1, pools are 2x2, and the last convolution
+/// has no ReLU: trained from scratch, a class whose scores are all below zero would never learn again. Dropout is not
+/// part of a graph.
 ///
 /// Source: Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and < 0.5 MB model size",
 /// table 1; pools reach over the end (Caffe's and torchvision's ceil mode).
@@ -69,7 +70,9 @@ fn build(options: &Options, form: &Form) -> Result<Graph, GraphError> {
             x = b.op(&format!("pool{layer}"), pool, &[x])?;
         }
     }
-    x = b.conv2d("conv10", x, options.classes, conv(Window::square(1, 1)))?;
+    let activation = if small { Activation::None } else { Activation::Relu };
+    let last = Conv2d { activation, ..conv(Window::square(1, 1)) };
+    x = b.conv2d("conv10", x, options.classes, last)?;
     x = b.op("pool10", Op::GlobalAveragePool, &[x])?;
     let logits = b.op("flatten", Op::Flatten, &[x])?;
     b.finish(&[logits])

@@ -130,6 +130,11 @@ fn names_are_parsed_or_refused() {
         };
         assert_eq!(graph.values[graph.outputs[0]].shape.dim(1), classes, "{name}");
     }
+    assert_eq!(family("mobilenet-v2-0.35-cifar10@48"), "mobilenet-v2");
+    assert_eq!(["vgg-16-bn", "lenet-5", "other"].map(family), ["vgg-16-bn", "lenet-5", "other"]);
+    let scores = |name| zeroed(name).map(|graph| graph.values[graph.outputs[0]].shape.dim(1));
+    assert_eq!(scores("alexnet-0.125-classes5@64"), Some(5));
+    assert_eq!(scores("squeezenet-1.1-cifar10-classes3"), Some(3));
     let side = |name| by_name(name, 1).map(|graph: Graph| graph.values[0].shape.dim(1));
     assert_eq!(side("squeezenet-1.1-0.25@64"), Some(64));
     assert_eq!(side("vgg-16-bn-0.0625-cifar100"), Some(32));
@@ -145,7 +150,10 @@ fn names_are_parsed_or_refused() {
         "vgg-16@8",
         "vgg-16@99999",
         "vgg-16-cifar10-0.5",
-        "vgg-16-cifar10-cifar10",
+        "vgg-16-cifar10-cifar100",
+        "vgg-16-classes0",
+        "vgg-16-classes",
+        "vgg-16-classes5-cifar10",
         "mobilenet-v2-1e9",
         "lenet-5@32",
         "alexnet-bn",
