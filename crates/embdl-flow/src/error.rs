@@ -32,6 +32,9 @@ pub enum FlowError {
         /// Known ones.
         known: String,
     },
+    /// A step left a graph that is not valid.
+    #[error(transparent)]
+    Graph(#[from] embdl_graph::GraphError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] embdl_train::TrainError),

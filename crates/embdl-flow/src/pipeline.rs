@@ -7,7 +7,7 @@ use embdl_compress::passes::{QuantizeActivations, QuantizeWeights, ShareWeights,
 use embdl_compress::{EncodeOptions, Encoded, Pass, PassReport, encode, sensitivity};
 use embdl_core::quant::Quant;
 use embdl_data::{Split, atomic};
-use embdl_graph::{Graph, zoo};
+use embdl_graph::{Graph, fold_batch_norm, fuse_activations, zoo};
 use embdl_train::Device;
 
 use crate::error::FlowError;
@@ -259,6 +259,9 @@ impl Steps<'_> {
     fn train(&self, graph: &mut Graph) -> Result<Done, FlowError> {
         let config = &self.job.recipe.train;
         let epochs = self.training().run("train", graph, config, None, None)?;
+        // What follows works on the weights that a device computes with.
+        fold_batch_norm(graph)?;
+        fuse_activations(graph)?;
         Ok(Done {
             what: format!("{} epochs from scratch", config.epochs),
             passes: Vec::new(),

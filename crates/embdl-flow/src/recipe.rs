@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use embdl_compress::Calibration;
 use embdl_compress::passes::Sparsity;
+use embdl_graph::zoo;
 use embdl_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 
@@ -135,22 +136,33 @@ pub enum RecipeError {
     },
 }
 
-/// The recipes that come with the program: file name without extension, and text.
-const BUILT_IN: [(&str, &str); 8] = [
-    (
-        "lenet-300-100-fashion-mnist-short",
-        include_str!("../recipes/lenet-300-100-fashion-mnist-short.toml"),
-    ),
-    (
-        "lenet-300-100-fashion-mnist-full",
-        include_str!("../recipes/lenet-300-100-fashion-mnist-full.toml"),
-    ),
-    ("lenet-300-100-mnist-short", include_str!("../recipes/lenet-300-100-mnist-short.toml")),
-    ("lenet-300-100-mnist-full", include_str!("../recipes/lenet-300-100-mnist-full.toml")),
-    ("lenet-5-fashion-mnist-short", include_str!("../recipes/lenet-5-fashion-mnist-short.toml")),
-    ("lenet-5-fashion-mnist-full", include_str!("../recipes/lenet-5-fashion-mnist-full.toml")),
-    ("lenet-5-mnist-short", include_str!("../recipes/lenet-5-mnist-short.toml")),
-    ("lenet-5-mnist-full", include_str!("../recipes/lenet-5-mnist-full.toml")),
+/// Puts the texts of the recipes into the program, each under the name of its file.
+macro_rules! recipes {
+    ($($name:literal),+ $(,)?) => {
+        &[$(($name, include_str!(concat!("../recipes/", $name, ".toml")))),+]
+    };
+}
+
+/// The recipes that come with the program: `FAMILY-DATASET-SCHEDULE`, and text.
+const BUILT_IN: &[(&str, &str)] = recipes![
+    "lenet-300-100-fashion-mnist-short",
+    "lenet-300-100-fashion-mnist-full",
+    "lenet-300-100-mnist-short",
+    "lenet-300-100-mnist-full",
+    "lenet-5-fashion-mnist-short",
+    "lenet-5-fashion-mnist-full",
+    "lenet-5-mnist-short",
+    "lenet-5-mnist-full",
+    "alexnet-cifar-10-full",
+    "vgg-16-bn-cifar-10-full",
+    "mobilenet-v1-cifar-10-full",
+    "mobilenet-v2-cifar-10-full",
+    "squeezenet-1.1-cifar-10-full",
+    "alexnet-synthetic-colour-short",
+    "vgg-16-bn-synthetic-colour-short",
+    "mobilenet-v1-synthetic-colour-short",
+    "mobilenet-v2-synthetic-colour-short",
+    "squeezenet-1.1-synthetic-colour-short",
 ];
 
 impl Recipe {
@@ -166,19 +178,23 @@ impl Recipe {
 
     /// The recipe that comes with the program for a network, a data set and a schedule ("short" or "full").
     ///
+    /// One recipe serves all widths and resolutions of a network, and that of CIFAR-10 serves CIFAR-100.
+    ///
     /// # Errors
     /// If there is none.
     pub fn built_in(network: &str, dataset: &str, schedule: &str) -> Result<Self, RecipeError> {
-        let name = format!("{network}-{dataset}-{schedule}");
+        let alike = if dataset == "cifar-100" { "cifar-10" } else { dataset };
+        let name = format!("{}-{alike}-{schedule}", zoo::family(network));
         let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
             return Err(RecipeError::Unknown {
                 network: network.into(),
                 dataset: dataset.into(),
                 schedule: schedule.into(),
-                known: BUILT_IN.map(|(name, _)| name).join(", "),
+                known: BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
             });
         };
-        Self::from_toml(&name, text)
+        let recipe = Self::from_toml(&name, text)?;
+        Ok(Self { network: network.into(), dataset: dataset.into(), ..recipe })
     }
 
     /// The recipe as TOML, defaults spelt out.
@@ -207,10 +223,25 @@ mod tests {
     fn built_in_recipes_parse_and_are_what_their_names_say() {
         for (name, text) in BUILT_IN {
             let recipe = Recipe::from_toml(name, text).unwrap_or_else(|error| panic!("{error}"));
-            assert!(name.starts_with(&format!("{}-{}-", recipe.network, recipe.dataset)), "{name}");
+            let family = zoo::family(&recipe.network);
+            assert!(name.starts_with(&format!("{family}-{}-", recipe.dataset)), "{name}");
+            let is_known = zoo::NAMES.contains(&recipe.network.as_str())
+                || zoo::zeroed(&recipe.network).is_some();
+            assert!(is_known, "{name}: {}", recipe.network);
             let again = toml::to_string(&recipe).unwrap();
             assert_eq!(Recipe::from_toml(name, &again).unwrap(), recipe, "{name}");
         }
+    }
+
+    #[test]
+    fn one_recipe_serves_all_forms_of_a_network() {
+        let recipe = Recipe::built_in("mobilenet-v2-0.5-cifar100", "cifar-100", "full").unwrap();
+        assert_eq!(recipe.network, "mobilenet-v2-0.5-cifar100");
+        assert_eq!(recipe.dataset, "cifar-100");
+        let ten = Recipe::built_in("mobilenet-v2-cifar10", "cifar-10", "full").unwrap();
+        assert_eq!(recipe.train, ten.train);
+        let error = Recipe::built_in("vgg-16", "mnist", "short").unwrap_err();
+        assert!(error.to_string().contains("squeezenet-1.1-cifar-10-full"), "{error}");
     }
 
     #[test]
