@@ -5,30 +5,60 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use embdl_data::Split;
 use embdl_data::catalog::{self, LoadOptions, SearchPath};
+use embdl_flow::recipe::Recipe;
+use embdl_graph::zoo;
 
 /// Which data set, and where it may lie.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DataArgs {
-    /// Data set: fashion-mnist, mnist, cifar-10, cifar-100, or synthetic and synthetic-colour, which need no files.
-    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
-    pub(crate) dataset: String,
+    /// Data set: fashion-mnist, mnist, cifar-10, cifar-100, folder for pictures of your own, or synthetic and
+    /// synthetic-colour, which need no files. Left out, that of the network's form, else fashion-mnist.
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
     /// Folder with the data set's files, if they lie neither in the cache nor where the system installs them.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }
 
-/// Loads the data set, fetching it first if need be.
-pub(crate) fn load(args: &DataArgs, validation_len: usize) -> Result<Split> {
-    load_named(&args.dataset, args, validation_len)
+impl DataArgs {
+    /// Name of the data set; without one, what `network` is made for.
+    pub(crate) fn dataset(&self, network: &str) -> &str {
+        let made_for = || {
+            let of_form = [("-cifar100", "cifar-100"), ("-cifar10", "cifar-10")];
+            let form = of_form.iter().find(|(form, _)| network.contains(form));
+            form.map_or("fashion-mnist", |(_, dataset)| dataset)
+        };
+        self.dataset.as_deref().unwrap_or_else(made_for)
+    }
 }
 
-/// Loads the data set `name` from where `args` say.
-pub(crate) fn load_named(name: &str, args: &DataArgs, validation_len: usize) -> Result<Split> {
+/// Loads the data set, fetching it first if need be.
+pub(crate) fn load(args: &DataArgs, validation_len: usize) -> Result<Split> {
+    load_sized(args.dataset(""), args, validation_len, None)
+}
+
+/// Loads the data set of a recipe from where `args` say, pictures at the size that its network takes.
+pub(crate) fn load_for(recipe: &Recipe, args: &DataArgs) -> Result<Split> {
+    let size = zoo::zeroed(&recipe.network).map(|graph| {
+        let image = graph.values[graph.inputs[0]].shape;
+        [image.dim(1), image.dim(2)]
+    });
+    load_sized(&recipe.dataset, args, recipe.validation, size)
+}
+
+fn load_sized(
+    name: &str,
+    args: &DataArgs,
+    validation_len: usize,
+    size: Option<[usize; 2]>,
+) -> Result<Split> {
     let search = SearchPath::from_env(args.data.clone());
-    if !embdl_data::synthetic::NAMES.contains(&name) {
+    if !embdl_data::synthetic::NAMES.contains(&name) && name != embdl_data::folder::NAME {
         fetch(name, &search)?;
     }
-    let options = LoadOptions { search, validation_len, ..LoadOptions::default() };
+    let default = LoadOptions::default();
+    let size = size.unwrap_or(default.size);
+    let options = LoadOptions { search, validation_len, size, ..default };
     catalog::load(name, &options).with_context(|| format!("loading the data set {name}"))
 }
 

@@ -48,10 +48,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
-    let mut recipe = args.recipe.load(&args.network, &args.data.dataset)?;
+    let mut recipe = args.recipe.load(&args.network, args.data.dataset(&args.network))?;
     // The network is trained already; the first step only measures it.
     recipe.train.epochs = 0;
-    let split = data::load_named(&recipe.dataset, &args.data, recipe.validation)?;
+    let split = data::load_for(&recipe, &args.data)?;
     let start = import_onnx(&args.model)?;
     let before = start.fp32_bytes();
     let job = Job {

@@ -23,6 +23,7 @@ Examples:
   embdl pipeline --network lenet-300-100 --network lenet-5 --out out
   embdl pipeline --network lenet-5 --dataset mnist --schedule full --seed 1 --seed 2 --seed 3 --out out
   embdl pipeline --recipe my.toml --out out --resume
+  embdl pipeline --network mobilenet-v2-cifar10 --data my-folder --schedule full --out out
   embdl pipeline --network lenet-5 --retest 'pi=ssh pi ./embdl-runner' --out out
   embdl pipeline --network lenet-5 --print-recipe > my.toml")]
 pub(crate) struct Args {
@@ -69,13 +70,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let mut all_integer = true;
     let bars = Bars::new();
     for name in &args.network {
-        let recipe = args.recipe.load(name, &args.data.dataset)?;
+        let recipe = args.recipe.load(name, args.data.dataset(name))?;
         if args.print_recipe {
             print!("{}", recipe.to_toml()?);
             continue;
         }
         all_integer &= recipe.quantize.is_some();
-        let split = data::load_named(&recipe.dataset, &args.data, recipe.validation)?;
+        let split = data::load_for(&recipe, &args.data)?;
         for (at, &seed) in args.seed.iter().enumerate() {
             let job = Job {
                 recipe: recipe.clone(),

@@ -22,7 +22,7 @@ Examples:
   embdl train --network lenet-5 --epochs 3 --learning-rate 0.02 --out quick.onnx
   embdl train --network lenet-5 --out lenet-5.onnx --resume      (goes on where it was stopped)")]
 pub(crate) struct Args {
-    /// Network of the zoo: lenet-300-100, lenet-5.
+    /// Network of the zoo, such as lenet-5, vgg-16-bn-cifar10 or mobilenet-v2-0.35-cifar10.
     #[arg(long, default_value = "lenet-5")]
     network: String,
     /// Train on from this ONNX file instead of from scratch.
@@ -63,10 +63,10 @@ struct Trained {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
-    let mut recipe: Recipe = args.recipe.load(&args.network, &args.data.dataset)?;
+    let mut recipe: Recipe = args.recipe.load(&args.network, args.data.dataset(&args.network))?;
     recipe.train.epochs = args.epochs.unwrap_or(recipe.train.epochs);
     recipe.train.learning_rate = args.learning_rate.unwrap_or(recipe.train.learning_rate);
-    let split = data::load_named(&recipe.dataset, &args.data, recipe.validation)?;
+    let split = data::load_for(&recipe, &args.data)?;
     let job = Job {
         seed: args.seed,
         out: args.out.with_extension("run"),
