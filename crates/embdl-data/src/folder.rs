@@ -135,7 +135,8 @@ impl Folder {
             limits: limits.clone(),
         };
         for path in list(root)?.into_iter().filter(|path| path.is_dir()) {
-            let pictures: Vec<PathBuf> = list(&path)?.into_iter().filter(is_picture).collect();
+            let pictures: Vec<PathBuf> =
+                list(&path)?.into_iter().filter(|path| is_picture(path)).collect();
             if pictures.is_empty() {
                 continue;
             }
@@ -304,7 +305,7 @@ fn list(path: &Path) -> Result<Vec<PathBuf>, FolderError> {
     Ok(paths)
 }
 
-fn is_picture(path: &PathBuf) -> bool {
+fn is_picture(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let known = ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known));
     known && path.is_file()
