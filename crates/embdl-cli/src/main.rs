@@ -5,6 +5,7 @@
 mod commands;
 mod data;
 mod progress;
+mod samples;
 mod text;
 
 use std::process::ExitCode;
@@ -29,10 +30,13 @@ struct Cli {
 enum Command {
     /// Trains a network and writes it as ONNX.
     Train(commands::train::Args),
-    /// Prunes, shares, quantizes and encodes a trained network, retraining it on the way.
+    /// Prunes, shares, quantizes and encodes a trained network, retraining it on the way; or, with --ptq, quantizes
+    /// it without retraining.
     Compress(commands::compress::Args),
     /// Accuracy of an .embdl file on a complete test set, on every runtime of this machine.
     Test(commands::test::Args),
+    /// How far two networks agree on the same images.
+    Compare(commands::compare::Args),
     /// Prints an .embdl file layer by layer.
     Inspect(commands::inspect::Args),
     /// Runs an .embdl file on one image.
@@ -58,7 +62,7 @@ Examples:
   embdl pipeline --network lenet-300-100 --dataset fashion-mnist --out out
 
 Exit status: 0 if all is well, 1 if something failed, 2 if the command line is wrong, 3 if a check did not pass
-(outputs that differ between runtimes, or an accuracy below --min-accuracy).";
+(outputs that differ between runtimes, an accuracy below --min-accuracy, an agreement below --at-least).";
 
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(args, cli.json),
         Command::Compress(args) => commands::compress::run(args, cli.json),
         Command::Test(args) => commands::test::run(args, cli.json),
+        Command::Compare(args) => commands::compare::run(args, cli.json),
         Command::Inspect(args) => commands::inspect::run(args, cli.json),
         Command::Run(args) => commands::run::run(args, cli.json),
         Command::Import(args) => commands::convert::import(args, cli.json),

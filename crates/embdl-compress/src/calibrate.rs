@@ -18,6 +18,18 @@ pub enum Calibration {
     Mse,
 }
 
+impl Calibration {
+    /// As it is called in recipes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::MinMax => "min-max",
+            Self::Percentile(_) => "percentile",
+            Self::Mse => "mse",
+        }
+    }
+}
+
 /// A histogram of one value's activations that widens as it sees more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observer {

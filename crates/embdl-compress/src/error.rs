@@ -54,6 +54,23 @@ pub enum CompressError {
         /// What probably is the cause.
         reason: String,
     },
+    /// A network with several inputs, or none, where samples have one.
+    #[error("samples have one input, the network has {found}")]
+    Inputs {
+        /// Inputs of the network.
+        found: usize,
+    },
+    /// Samples that are not those of the network.
+    #[error("a sample has {expected} values, not {found}")]
+    Samples {
+        /// Values of a sample of the network.
+        expected: usize,
+        /// What there is.
+        found: usize,
+    },
+    /// The network does not run.
+    #[error(transparent)]
+    Runtime(#[from] embdl_core::runtime::RuntimeError),
     /// The graph is not valid.
     #[error(transparent)]
     Graph(#[from] embdl_graph::GraphError),

@@ -4,8 +4,9 @@ mod tensors;
 
 use embdl_core::encoding::OwnedTensor;
 use embdl_core::format;
+use embdl_core::metadata::Metadata;
 use embdl_core::model::{Model, Node, TensorId, Value, ValueId};
-use embdl_core::op::Op;
+use embdl_core::op::{Op, Pool, PoolKind};
 use embdl_core::quant::Quant;
 use embdl_core::tensor::{DType, ValueType};
 use embdl_graph::Graph;
@@ -79,6 +80,41 @@ impl Encoded {
 /// # Errors
 /// If a node cannot be expressed, such as integer logits with a scale for each class.
 pub fn encode(graph: &Graph, options: EncodeOptions) -> Result<Encoded, CompressError> {
+    let lowered = lower(graph, options)?;
+    let names = format::WriteOptions { names: options.names };
+    let bytes = format::write_with(&lowered.model(), names)?;
+    Ok(Encoded { bytes, fp32_bytes: graph.fp32_bytes() })
+}
+
+/// A graph as a model whose tensors have bytes of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Lowered {
+    name: String,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    tensors: Vec<OwnedTensor>,
+    inputs: usize,
+    outputs: Vec<ValueId>,
+    metadata: Metadata,
+}
+
+impl Lowered {
+    /// The model, to be written or loaded.
+    pub(crate) fn model(&self) -> Model<'_> {
+        Model {
+            name: self.name.clone(),
+            values: self.values.clone(),
+            nodes: self.nodes.clone(),
+            tensors: self.tensors.iter().map(OwnedTensor::view).collect(),
+            inputs: (0..self.inputs).collect(),
+            outputs: self.outputs.clone(),
+            metadata: self.metadata.clone(),
+        }
+    }
+}
+
+/// Turns `graph` into a model without writing it.
+pub(crate) fn lower(graph: &Graph, options: EncodeOptions) -> Result<Lowered, CompressError> {
     graph.validate()?;
     let mut lowering = Lowering::new(graph, options);
     lowering.inputs();
@@ -87,17 +123,33 @@ pub fn encode(graph: &Graph, options: EncodeOptions) -> Result<Encoded, Compress
     }
     let outputs = graph.outputs.iter().map(|&id| lowering.any(id)).collect();
     let Lowering { values, nodes, tensors, .. } = lowering;
-    let model = Model {
-        name: graph.name.clone(),
-        values,
-        nodes,
-        tensors: tensors.iter().map(OwnedTensor::view).collect(),
-        inputs: (0..graph.inputs.len()).collect(),
-        outputs,
-        metadata: graph.metadata.clone(),
-    };
-    let bytes = format::write_with(&model, format::WriteOptions { names: options.names })?;
-    Ok(Encoded { bytes, fp32_bytes: graph.fp32_bytes() })
+    let (name, inputs) = (graph.name.clone(), graph.inputs.len());
+    let metadata = graph.metadata.clone();
+    Ok(Lowered { name, values, nodes, tensors, inputs, outputs, metadata })
+}
+
+/// Whether a node of the graph computes in integers: its inputs have levels, and so have its weights or its result.
+pub(crate) fn computes_in_integers(graph: &Graph, node: &embdl_graph::Node) -> bool {
+    let quant = |id: usize| graph.values[id].quant;
+    let Some(first) = quant(node.inputs[0]) else { return false };
+    if node.inputs.iter().any(|&id| quant(id).is_none()) {
+        return false;
+    }
+    let result = quant(node.output);
+    match &node.op {
+        Op::Conv2d(_) | Op::Dense(_) => {
+            node.weight.is_some_and(|id| graph.params[id].scales().is_some())
+        }
+        Op::Add(_)
+        | Op::Concat(_)
+        | Op::Unary(_)
+        | Op::Mul
+        | Op::PRelu
+        | Op::GlobalAveragePool
+        | Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => result.is_some(),
+        Op::Lrn(_) | Op::Softmax | Op::Quantize | Op::Dequantize | Op::BatchNorm(_) => false,
+        _ => result == Some(first),
+    }
 }
 
 /// The forms in which a graph's value exists in the model.
@@ -145,22 +197,13 @@ impl<'a> Lowering<'a> {
         let quants: Option<Vec<Quant>> =
             node.inputs.iter().map(|&id| self.graph.values[id].quant).collect();
         let output = &self.graph.values[node.output];
-        let integer = match (&node.op, &quants) {
-            (Op::Quantize | Op::Dequantize, _) => {
-                return Err(refuse("a graph says it with the quant of its values"));
-            }
-            (Op::BatchNorm(_), _) => {
-                return Err(refuse("it is for training; fold it into the layer before it first"));
-            }
-            (Op::Conv2d(_) | Op::Dense(_), Some(_)) => {
-                node.weight.is_some_and(|id| self.graph.params[id].levels().is_some())
-            }
-            (Op::Add(_) | Op::Concat(_) | Op::Unary(_) | Op::Mul | Op::PRelu, Some(_)) => {
-                output.quant.is_some()
-            }
-            (Op::Lrn(_) | Op::Softmax, _) | (_, None) => false,
-            (_, Some(quants)) => output.quant == Some(quants[0]),
-        };
+        if matches!(node.op, Op::Quantize | Op::Dequantize) {
+            return Err(refuse("a graph says it with the quant of its values"));
+        }
+        if matches!(node.op, Op::BatchNorm(_)) {
+            return Err(refuse("it is for training; fold it into the layer before it first"));
+        }
+        let integer = computes_in_integers(self.graph, node);
         let inputs: Vec<ValueId> = node
             .inputs
             .iter()

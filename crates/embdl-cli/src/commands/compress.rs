@@ -9,6 +9,7 @@ use embdl_flow::pipeline::{self, Job};
 use embdl_flow::record::RunRecord;
 use embdl_flow::report;
 
+use super::post_training::PostTrainingArgs;
 use super::{RecipeArgs, import_onnx, read, write};
 use crate::data::{self, DataArgs};
 use crate::progress::Bars;
@@ -22,9 +23,12 @@ Examples:
   embdl compress lenet-5.onnx --recipe my.toml --out small.embdl
   embdl compress my-cnn.onnx --recipe my.toml --dataset mnist --out small.embdl --resume
 
-The recipe says what is done; `embdl pipeline --print-recipe` prints one to start from.")]
+  embdl compress mobilenet_v2.onnx --ptq --calibration images.npy --out mobilenet_v2.embdl
+  embdl compress mobilenet_v2.onnx --ptq --calibration images.npy --exclude 'classifier*' --adaround
+
+Without --ptq, the recipe says what is done; `embdl pipeline --print-recipe` prints one to start from.")]
 pub(crate) struct Args {
-    /// The trained network, as ONNX.
+    /// The trained network, as ONNX; with --ptq also as .embdl.
     model: PathBuf,
     /// Name of the network, for the built-in recipes.
     #[arg(long, default_value = "lenet-5")]
@@ -45,9 +49,14 @@ pub(crate) struct Args {
     /// Go on where an interrupted run stopped.
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    post_training: PostTrainingArgs,
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
+    if args.post_training.ptq {
+        return super::post_training::run(&args.model, &args.post_training, &args.out, json);
+    }
     let mut recipe = args.recipe.load(&args.network, &args.data.dataset)?;
     // The network is trained already; the first step only measures it.
     recipe.train.epochs = 0;

@@ -1,10 +1,12 @@
 //! One file a command.
 
+pub(crate) mod compare;
 pub(crate) mod compress;
 pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod inspect;
 pub(crate) mod pipeline;
+pub(crate) mod post_training;
 pub(crate) mod run;
 pub(crate) mod test;
 pub(crate) mod train;
@@ -13,6 +15,8 @@ pub(crate) mod zoo;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use embdl_compress::lift;
+use embdl_core::format::{self, Limits};
 use embdl_data::atomic;
 use embdl_flow::recipe::Recipe;
 use embdl_graph::Graph;
@@ -53,4 +57,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn import_onnx(path: &Path) -> Result<Graph> {
     embdl_onnx::import_file(path, &ImportOptions::default())
         .with_context(|| format!("importing {}", path.display()))
+}
+
+/// The network in an `.embdl` or ONNX file.
+pub(crate) fn load_graph(path: &Path) -> Result<Graph> {
+    if path.extension().is_none_or(|extension| extension != "embdl") {
+        return import_onnx(path);
+    }
+    let bytes = read(path)?;
+    let model = format::read(&bytes, &Limits::default())
+        .with_context(|| format!("reading {}", path.display()))?;
+    lift(&model).with_context(|| format!("decoding {}", path.display()))
 }

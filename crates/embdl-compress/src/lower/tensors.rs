@@ -100,10 +100,12 @@ impl Lowering<'_> {
 
 /// Indices into the ascending list of distinct levels.
 fn codebook(levels: &[i32]) -> Option<(Vec<u8>, Vec<i8>)> {
-    let mut book: Vec<i8> =
-        levels.iter().map(|&level| i8::try_from(level).ok()).collect::<Option<_>>()?;
-    book.sort_unstable();
-    book.dedup();
+    let mut used = [false; 256];
+    for &level in levels {
+        used[usize::from(i8::try_from(level).ok()?.to_le_bytes()[0])] = true;
+    }
+    let book: Vec<i8> =
+        (i8::MIN..=i8::MAX).filter(|level| used[usize::from(level.to_le_bytes()[0])]).collect();
     let codes = codes(levels, |&level| book.partition_point(|&entry| i32::from(entry) < level));
     Some((codes, book))
 }

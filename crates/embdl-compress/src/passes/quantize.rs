@@ -1,6 +1,6 @@
 //! Integers for activations and weights.
 
-use embdl_core::op::Op;
+use embdl_core::op::{Op, Pool, PoolKind};
 use embdl_core::quant::{Quant, quantize_symmetric};
 use embdl_graph::{Form, Graph, Param, ValueId};
 
@@ -11,7 +11,7 @@ use crate::pass::{Pass, PassReport, report};
 
 /// Makes activations u8 with ranges from calibration.
 ///
-/// Operators that pass levels on unchanged (pooling, reshape, ReLU on its own) give their output the parameters of
+/// Operators that pass levels on unchanged (max pooling, reshape, ReLU on its own) give their output the parameters of
 /// their input. Outputs of the network stay accumulators.
 #[derive(Clone, Debug)]
 pub struct QuantizeActivations<'a> {
@@ -44,8 +44,11 @@ impl Pass for QuantizeActivations<'_> {
         }
         for node in &graph.nodes {
             chosen[node.output] = match &node.op {
+                // An average has a narrower range than what it is taken of.
+                Op::GlobalAveragePool | Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => {
+                    Some(observed(node.output)?)
+                }
                 Op::Pool(_)
-                | Op::GlobalAveragePool
                 | Op::Flatten
                 | Op::Reshape(_)
                 | Op::Activation(_)

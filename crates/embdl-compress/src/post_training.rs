@@ -1,0 +1,257 @@
+//! Post-training quantization: passes put together, each kept where it helps.
+
+use std::time::Instant;
+
+use embdl_core::runtime::Runtime;
+use embdl_graph::Graph;
+use serde::{Deserialize, Serialize};
+
+use crate::agreement::{Agreement, scores};
+use crate::calibrate::{Calibration, Observer};
+use crate::error::CompressError;
+use crate::glob;
+use crate::levels::drop_needless_levels;
+use crate::observe::observe;
+use crate::pass::Pass;
+use crate::passes::{
+    Balance, Clipping, CorrectBias, EqualizeLayers, LearnRounding, QuantizeActivations,
+    QuantizeWeights,
+};
+use crate::samples::Samples;
+
+/// Samples that steps are measured on.
+const MEASURED: usize = 64;
+
+/// Settings of post-training quantization; the default does all that is cheap.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct PostTraining {
+    /// How ranges of activations are chosen.
+    pub calibration: Calibration,
+    /// Bits of weights, 2 to 8, by pattern of the layer's name; the first match counts.
+    pub bits: Vec<(String, u8)>,
+    /// One scale for each output channel instead of one for the tensor.
+    pub per_channel: bool,
+    /// Layers that stay float, by pattern.
+    pub exclude: Vec<String>,
+    /// Cross-layer equalization.
+    pub equalize: Use,
+    /// What becomes of ReLU6 when layers are equalized.
+    pub clipping: Clipping,
+    /// Correction of biases.
+    pub bias_correction: Use,
+    /// Steps of learning how to round each layer's weights; zero rounds to nearest.
+    pub rounding_steps: usize,
+}
+
+impl Default for PostTraining {
+    fn default() -> Self {
+        Self {
+            calibration: Calibration::Mse,
+            bits: vec![("*".into(), 8)],
+            per_channel: true,
+            exclude: Vec::new(),
+            equalize: Use::WhereItHelps,
+            clipping: Clipping::Keep,
+            bias_correction: Use::WhereItHelps,
+            rounding_steps: 0,
+        }
+    }
+}
+
+/// Whether a step is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// If the network's outputs come closer to those of the float network, on the samples.
+    #[default]
+    WhereItHelps,
+    /// In any case.
+    Always,
+    /// Not.
+    Never,
+}
+
+/// What post-training quantization did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PostTrainingReport {
+    /// The steps in order.
+    pub steps: Vec<PostTrainingStep>,
+    /// Of the result with the float network, on calibration samples.
+    pub agreement: Agreement,
+}
+
+/// One step, what it cost and what it won.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PostTrainingStep {
+    /// Name of the pass.
+    pub step: String,
+    /// What it did, in words.
+    pub what: String,
+    /// Whether its result was kept.
+    pub kept: bool,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// With the float network after the step, on calibration samples.
+    pub agreement: Agreement,
+}
+
+/// Quantizes a trained float network without training it.
+///
+/// `say` hears the name of each step before it begins.
+///
+/// # Errors
+/// If a pattern matches no layer, the samples do not fit, or the network cannot be run or lowered.
+pub fn quantize_post_training(
+    graph: &mut Graph,
+    runtime: &dyn Runtime,
+    samples: &Samples,
+    settings: &PostTraining,
+    say: &mut dyn FnMut(&str),
+) -> Result<PostTrainingReport, CompressError> {
+    samples.fit(graph)?;
+    say("float network");
+    let measured = samples.spread(MEASURED);
+    let wanted = scores(graph, runtime, &measured)?;
+    let mut work = Work { runtime, samples, settings, measured, wanted, steps: Vec::new() };
+
+    say("quantize");
+    let mut begun = Instant::now();
+    let mut reference = graph.clone();
+    let mut best = work.quantize(&reference)?;
+    let what = format!(
+        "{} layers in integers, weights with a scale for each {}, ranges by {}",
+        best.layers().filter(|(_, weight)| weight.scales().is_some()).count(),
+        if settings.per_channel { "channel" } else { "tensor" },
+        settings.calibration.name(),
+    );
+    let mut agreement = work.step("quantize", what, begun, &best, None)?.0;
+
+    if settings.equalize != Use::Never {
+        say("equalize");
+        begun = Instant::now();
+        let mut equal = reference.clone();
+        let pass = EqualizeLayers {
+            runtime,
+            samples,
+            balance: if settings.per_channel { Balance::Activations } else { Balance::Weights },
+            clipping: settings.clipping,
+        };
+        let pairs = pass.run(&mut equal)?.layers.len();
+        if pairs > 0 {
+            let found = work.quantize(&equal)?;
+            let what = format!("channels of {pairs} layers scaled");
+            let against = (settings.equalize == Use::WhereItHelps).then_some(agreement);
+            let (after, kept) = work.step("equalize", what, begun, &found, against)?;
+            if kept {
+                (reference, best, agreement) = (equal, found, after);
+            }
+        }
+    }
+    if settings.rounding_steps > 0 {
+        say("learn rounding");
+        begun = Instant::now();
+        let mut rounded = best.clone();
+        let pass = LearnRounding {
+            runtime,
+            samples,
+            reference: &reference,
+            steps: settings.rounding_steps,
+        };
+        let report = pass.run(&mut rounded)?;
+        let changed = report.layers.iter().filter(|layer| layer.error > 0.0).count();
+        let what = format!("weights of {changed} layers rounded by learning");
+        let (after, kept) = work.step("learn-rounding", what, begun, &rounded, Some(agreement))?;
+        if kept {
+            (best, agreement) = (rounded, after);
+        }
+    }
+    if settings.bias_correction != Use::Never {
+        say("correct biases");
+        begun = Instant::now();
+        let mut corrected = best.clone();
+        CorrectBias { runtime, samples, reference: &reference }.run(&mut corrected)?;
+        let against = (settings.bias_correction == Use::WhereItHelps).then_some(agreement);
+        let what = "means of each channel".to_owned();
+        let (after, kept) = work.step("correct-bias", what, begun, &corrected, against)?;
+        if kept {
+            (best, agreement) = (corrected, after);
+        }
+    }
+    *graph = best;
+    Ok(PostTrainingReport { steps: work.steps, agreement })
+}
+
+struct Work<'a> {
+    runtime: &'a dyn Runtime,
+    samples: &'a Samples,
+    settings: &'a PostTraining,
+    measured: Samples,
+    wanted: Vec<Vec<f32>>,
+    steps: Vec<PostTrainingStep>,
+}
+
+impl Work<'_> {
+    /// The float network `reference` in integers, with what calibration tells.
+    fn quantize(&self, reference: &Graph) -> Result<Graph, CompressError> {
+        let observers = observe(reference, self.runtime, self.samples)?;
+        let mut graph = reference.clone();
+        quantize(&mut graph, &observers, self.settings)?;
+        Ok(graph)
+    }
+
+    /// Measures a step and notes it; kept unless it is worse than `against`.
+    fn step(
+        &mut self,
+        step: &str,
+        what: String,
+        begun: Instant,
+        graph: &Graph,
+        against: Option<Agreement>,
+    ) -> Result<(Agreement, bool), CompressError> {
+        let seconds = begun.elapsed().as_secs_f64();
+        let agreement =
+            Agreement::of(&self.wanted, &scores(graph, self.runtime, &self.measured)?);
+        let kept = against.is_none_or(|before| agreement.sqnr_db > before.sqnr_db);
+        self.steps.push(PostTrainingStep { step: step.into(), what, kept, seconds, agreement });
+        Ok((agreement, kept))
+    }
+}
+
+/// Weights and activations in integers, save what is excluded.
+pub(crate) fn quantize(
+    graph: &mut Graph,
+    observers: &[Observer],
+    settings: &PostTraining,
+) -> Result<(), CompressError> {
+    let names: Vec<String> = graph.layers().map(|(node, _)| node.name.clone()).collect();
+    for pattern in &settings.exclude {
+        if !names.iter().any(|name| glob::matches(pattern, name)) {
+            return Err(CompressError::NoSuchLayer {
+                pattern: pattern.clone(),
+                layers: names.join(", "),
+            });
+        }
+    }
+    let excluded = |name: &str| settings.exclude.iter().any(|p| glob::matches(p, name));
+    let bits = names
+        .iter()
+        .filter(|name| !excluded(name))
+        .filter_map(|name| {
+            let (_, bits) = settings.bits.iter().find(|(p, _)| glob::matches(p, name))?;
+            Some((name.clone(), *bits))
+        })
+        .collect();
+    // What the input can be is known from its extremes; clipping it would win nothing.
+    let inputs: Vec<_> = graph
+        .inputs
+        .iter()
+        .filter_map(|&input| Some((input, observers.get(input)?.quant(Calibration::MinMax)?)))
+        .collect();
+    let calibration = settings.calibration;
+    QuantizeActivations { observers, calibration, inputs: &inputs }.run(graph)?;
+    QuantizeWeights { bits, per_channel: settings.per_channel }.run(graph)?;
+    drop_needless_levels(graph);
+    graph.validate()?;
+    Ok(())
+}
