@@ -3,7 +3,9 @@
 The photographs of the two folders are disjoint: what a model is calibrated on is not what it is evaluated on. The same
 seed gives the same files.
 
-    python photographs.py OUT        writes OUT/calibration/*.png and OUT/evaluation/*.png, 224 x 224 RGB
+    python photographs.py OUT        writes OUT/calibration/*.png and OUT/evaluation/*.png, 256 x 256 RGB
+
+ImageNet's evaluation takes the middle 224 x 224 of them.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import numpy as np
 import skimage
 from PIL import Image, ImageEnhance
 
-SIDE = 224
+SIDE = 256
 CALIBRATION = [
     "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png", "brick.png",
     "grass.png", "gravel.png", "moon.png", "horse.png",
@@ -44,8 +46,8 @@ def crop(image, rng):
 
 
 def centre(image):
-    """The crop that ImageNet is evaluated with: shorter side to 256, the middle 224."""
-    scale = 256 / min(image.size)
+    """The middle, as ImageNet is evaluated."""
+    scale = SIDE / min(image.size)
     resized = image.resize([round(edge * scale) for edge in image.size], Image.Resampling.BILINEAR)
     left, top = [(edge - SIDE) // 2 for edge in resized.size]
     return resized.crop((left, top, left + SIDE, top + SIDE))

@@ -1,18 +1,79 @@
 //! Samples for calibration and comparison, from files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use embdl_compress::Samples;
+use embdl_core::metadata::Preprocess;
 use embdl_core::tensor::Shape;
+use embdl_data::image::{Image, ImageLimits};
+use embdl_data::preprocess::{fill_reals, prepare};
 
-/// Loads samples of `shape` (batch 1): an `.npy` file of f32 `[n, h, w, c]`, preprocessed as the network takes it.
-pub(crate) fn load(path: &Path, shape: Shape) -> Result<Samples> {
+/// Endings of the names of pictures.
+const PICTURES: [&str; 3] = ["png", "jpg", "jpeg"];
+
+/// How pictures become inputs where the network's file does not say it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PreprocessArgs {
+    /// How pictures become inputs, where the network's file does not say it: imagenet, caffe, or symmetric.
+    #[arg(long, value_name = "NAME")]
+    preprocess: Option<String>,
+}
+
+impl PreprocessArgs {
+    /// What is asked for, or else what the network's file says.
+    pub(crate) fn or(&self, recorded: Option<&Preprocess>) -> Result<Option<Preprocess>> {
+        Ok(match self.preprocess.as_deref() {
+            None => recorded.cloned(),
+            Some("imagenet") => Some(Preprocess::imagenet()),
+            Some("caffe") => Some(Preprocess::caffe()),
+            Some("symmetric") => Some(Preprocess::symmetric()),
+            Some(other) => bail!("{other:?} is no preprocessing: imagenet, caffe, symmetric"),
+        })
+    }
+}
+
+/// Loads samples of `shape` (batch 1): a folder of pictures, or an `.npy` file of f32 `[n, h, w, c]` that needs no
+/// preprocessing.
+pub(crate) fn load(path: &Path, shape: Shape, preprocess: Option<&Preprocess>) -> Result<Samples> {
+    if path.is_dir() {
+        let Some(preprocess) = preprocess else {
+            bail!("the network does not say how pictures become its input; --preprocess does");
+        };
+        preprocess.check(shape)?;
+        return folder(path, shape, preprocess);
+    }
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let (dims, values) = npy(&bytes).with_context(|| format!("{} as .npy", path.display()))?;
     let expected: Vec<usize> = shape.iter().skip(1).collect();
     if dims.get(1..) != Some(&expected[..]) {
         bail!("{} holds {dims:?}, and the network takes [n, {expected:?}]", path.display());
+    }
+    Ok(Samples::new(shape, values)?)
+}
+
+/// All pictures of a folder, in the order of their names.
+fn folder(path: &Path, shape: Shape, preprocess: &Preprocess) -> Result<Samples> {
+    let reading = || format!("reading {}", path.display());
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+        .with_context(reading)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()
+        .with_context(reading)?;
+    files.retain(|file| {
+        let ending = file.extension().map(|ending| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| PICTURES.iter().any(|known| ending == *known))
+    });
+    files.sort();
+    if files.is_empty() {
+        bail!("{} holds no pictures: {}", path.display(), PICTURES.join(", "));
+    }
+    let mut values = vec![0.0; files.len() * shape.len()];
+    for (file, values) in files.iter().zip(values.chunks_exact_mut(shape.len())) {
+        let reading = || format!("reading {}", file.display());
+        let image = Image::open(file, &ImageLimits::default()).with_context(reading)?;
+        let size = [shape.dim(1), shape.dim(2)];
+        fill_reals(preprocess, &prepare(preprocess, &image, size).with_context(reading)?, values);
     }
     Ok(Samples::new(shape, values)?)
 }

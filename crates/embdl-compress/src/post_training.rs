@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use embdl_core::runtime::Runtime;
-use embdl_graph::Graph;
+use embdl_graph::{Graph, fold_batch_norm};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{Agreement, scores};
@@ -96,7 +96,7 @@ pub struct PostTrainingStep {
     pub agreement: Agreement,
 }
 
-/// Quantizes a trained float network without training it.
+/// Quantizes a trained float network without training it; batch normalization is folded into the layers first.
 ///
 /// `say` hears the name of each step before it begins.
 ///
@@ -110,6 +110,7 @@ pub fn quantize_post_training(
     say: &mut dyn FnMut(&str),
 ) -> Result<PostTrainingReport, CompressError> {
     samples.fit(graph)?;
+    fold_batch_norm(graph)?;
     say("float network");
     let measured = samples.spread(MEASURED);
     let wanted = scores(graph, runtime, &measured)?;

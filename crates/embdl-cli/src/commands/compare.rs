@@ -9,20 +9,21 @@ use embdl_core::format::{self, Limits};
 use serde::Serialize;
 
 use super::{load_graph, read};
-use crate::{Outcome, samples, text};
+use crate::samples::{self, PreprocessArgs};
+use crate::{Outcome, text};
 
 /// Arguments of `embdl compare`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  embdl compare model.onnx model.embdl --images evaluation.npy
+  embdl compare model.onnx model.embdl --images photographs --preprocess imagenet
   embdl compare float.embdl int8.embdl --images evaluation.npy --at-least 0.95")]
 pub(crate) struct Args {
     /// The network that is right: ONNX or .embdl.
     reference: PathBuf,
     /// The network that is compared with it: ONNX or .embdl.
     model: PathBuf,
-    /// What both are run on: an .npy file of preprocessed images, f32 [n, h, w, c].
+    /// What both are run on: a folder of pictures, or an .npy file of preprocessed ones, f32 [n, h, w, c].
     #[arg(long, value_name = "PATH")]
     images: PathBuf,
     /// Share of images that both must put into the same class, 0 to 1; below it the exit status is 3.
@@ -31,6 +32,8 @@ pub(crate) struct Args {
     /// Runtime: reference, atom, arm, or native for the fastest one.
     #[arg(long, default_value = "native")]
     runtime: String,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
 }
 
 #[derive(Serialize)]
@@ -73,10 +76,14 @@ fn one(path: &Path, args: &Args) -> Result<Vec<Vec<f32>>> {
         let bytes = read(path)?;
         let model = format::read(&bytes, &Limits::default())
             .with_context(|| format!("reading {}", path.display()))?;
-        let images = samples::load(&args.images, model.values[model.inputs[0]].kind.shape)?;
+        let preprocess = args.preprocess.or(model.metadata.preprocess.as_ref())?;
+        let shape = model.values[model.inputs[0]].kind.shape;
+        let images = samples::load(&args.images, shape, preprocess.as_ref())?;
         return model_scores(&model, &runtime, &images).with_context(failed);
     }
     let graph = load_graph(path)?;
-    let images = samples::load(&args.images, graph.values[graph.inputs[0]].shape)?;
+    let preprocess = args.preprocess.or(graph.metadata.preprocess.as_ref())?;
+    let images =
+        samples::load(&args.images, graph.values[graph.inputs[0]].shape, preprocess.as_ref())?;
     scores(&graph, &runtime, &images).with_context(failed)
 }

@@ -23,7 +23,7 @@ Examples:
   embdl compress lenet-5.onnx --recipe my.toml --out small.embdl
   embdl compress my-cnn.onnx --recipe my.toml --dataset mnist --out small.embdl --resume
 
-  embdl compress mobilenet_v2.onnx --ptq --calibration images.npy --out mobilenet_v2.embdl
+  embdl compress mobilenet_v2.onnx --ptq --calibration photographs --preprocess imagenet
   embdl compress mobilenet_v2.onnx --ptq --calibration images.npy --exclude 'classifier*' --adaround
 
 Without --ptq, the recipe says what is done; `embdl pipeline --print-recipe` prints one to start from.")]

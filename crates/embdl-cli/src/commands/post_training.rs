@@ -12,7 +12,8 @@ use embdl_compress::{
 use serde::Serialize;
 
 use super::{load_graph, write};
-use crate::{Outcome, samples, text};
+use crate::samples::{self, PreprocessArgs};
+use crate::{Outcome, text};
 
 /// Settings of post-training quantization.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,7 +21,7 @@ pub(crate) struct PostTrainingArgs {
     /// Post-training quantization: 8-bit integers without retraining, and without the recipe.
     #[arg(long)]
     pub(crate) ptq: bool,
-    /// What activations are observed on: an .npy file of preprocessed images, f32 [n, h, w, c].
+    /// What activations are observed on: a folder of pictures, or an .npy file of preprocessed ones, f32 [n, h, w, c].
     #[arg(long, value_name = "PATH", requires = "ptq")]
     calibration: Option<PathBuf>,
     /// Ranges of activations: mse, min-max, or percentile:SHARE with a share of outliers.
@@ -50,6 +51,8 @@ pub(crate) struct PostTrainingArgs {
     /// Layers that stay float, such as 'classifier*'; may be given several times.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
 }
 
 impl PostTrainingArgs {
@@ -89,7 +92,9 @@ pub(crate) fn run(
     };
     let mut graph = load_graph(model)?;
     let before = graph.fp32_bytes();
-    let samples = samples::load(calibration, graph.values[graph.inputs[0]].shape)?;
+    graph.metadata.preprocess = args.preprocess.or(graph.metadata.preprocess.as_ref())?;
+    let shape = graph.values[graph.inputs[0]].shape;
+    let samples = samples::load(calibration, shape, graph.metadata.preprocess.as_ref())?;
     let runtime = open("native")?;
     let report =
         quantize_post_training(&mut graph, &runtime, &samples, &args.settings(), &mut |step| {
