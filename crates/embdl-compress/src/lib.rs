@@ -16,6 +16,7 @@ pub mod passes;
 mod patches;
 mod post_training;
 mod product;
+mod quality;
 mod samples;
 mod sensitivity;
 mod walk;
@@ -30,5 +31,6 @@ pub use pass::{LayerReport, Pass, PassReport};
 pub use post_training::{
     PostTraining, PostTrainingReport, PostTrainingStep, Use, quantize_post_training,
 };
+pub use quality::{LayerQuality, layer_quality};
 pub use samples::Samples;
 pub use sensitivity::{Sensitivity, SensitivityPoint, sensitivity};

@@ -17,10 +17,13 @@ use crate::passes::{
     Balance, Clipping, CorrectBias, EqualizeLayers, LearnRounding, QuantizeActivations,
     QuantizeWeights,
 };
+use crate::quality::{LayerQuality, layer_quality};
 use crate::samples::Samples;
 
 /// Samples that steps are measured on.
 const MEASURED: usize = 64;
+/// Samples that single layers are measured on.
+const LAYER_SAMPLES: usize = 24;
 
 /// Settings of post-training quantization; the default does all that is cheap.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +45,8 @@ pub struct PostTraining {
     pub bias_correction: Use,
     /// Steps of learning how to round each layer's weights; zero rounds to nearest.
     pub rounding_steps: usize,
+    /// Whether to measure every layer for the report, which takes two runs of some samples for each.
+    pub sensitivity: bool,
 }
 
 impl Default for PostTraining {
@@ -55,6 +60,7 @@ impl Default for PostTraining {
             clipping: Clipping::Keep,
             bias_correction: Use::WhereItHelps,
             rounding_steps: 0,
+            sensitivity: false,
         }
     }
 }
@@ -79,6 +85,8 @@ pub struct PostTrainingReport {
     pub steps: Vec<PostTrainingStep>,
     /// Of the result with the float network, on calibration samples.
     pub agreement: Agreement,
+    /// Every layer in integers, if asked for.
+    pub layers: Vec<LayerQuality>,
 }
 
 /// One step, what it cost and what it won.
@@ -179,8 +187,14 @@ pub fn quantize_post_training(
             (best, agreement) = (corrected, after);
         }
     }
+    let layers = if settings.sensitivity {
+        say("sensitivity of each layer");
+        layer_quality(&reference, &best, runtime, &samples.spread(LAYER_SAMPLES))?
+    } else {
+        Vec::new()
+    };
     *graph = best;
-    Ok(PostTrainingReport { steps: work.steps, agreement })
+    Ok(PostTrainingReport { steps: work.steps, agreement, layers })
 }
 
 struct Work<'a> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use embdl_bench::open;
 use embdl_compress::passes::Clipping;
 use embdl_compress::{
-    Calibration, EncodeOptions, PostTraining, PostTrainingReport, Use, encode,
+    Calibration, EncodeOptions, LayerQuality, PostTraining, PostTrainingReport, Use, encode,
     quantize_post_training,
 };
 use serde::Serialize;
@@ -51,6 +51,9 @@ pub(crate) struct PostTrainingArgs {
     /// Layers that stay float, such as 'classifier*'; may be given several times.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    /// Also print what quantization costs in each layer.
+    #[arg(long)]
+    sensitivity: bool,
     #[command(flatten)]
     preprocess: PreprocessArgs,
 }
@@ -67,6 +70,7 @@ impl PostTrainingArgs {
             clipping: self.clipping,
             bias_correction: self.bias_correction,
             rounding_steps: self.adaround,
+            sensitivity: self.sensitivity,
         }
     }
 }
@@ -129,6 +133,9 @@ pub(crate) fn run(
         })
         .collect();
     print!("{}", text::columns(&["step", "", "top-1 as float", "SQNR", "time", ""], &rows));
+    if !done.report.layers.is_empty() {
+        print!("\n{}\n", layers(&done.report.layers));
+    }
     println!(
         "{}, {:.2} times smaller than fp32, in {}",
         text::bytes(done.file_bytes as u64),
@@ -136,6 +143,28 @@ pub(crate) fn run(
         out.display()
     );
     Ok(Outcome::Passed)
+}
+
+/// The table of single layers.
+fn layers(layers: &[LayerQuality]) -> String {
+    let db = |ratio: f64| format!("{ratio:.1} dB");
+    let rows: Vec<Vec<String>> = layers
+        .iter()
+        .map(|layer| {
+            let alone = layer.alone;
+            vec![
+                layer.layer.clone(),
+                db(layer.weight_sqnr_db),
+                db(layer.activation_sqnr_db),
+                db(layer.output_sqnr_db),
+                db(alone.sqnr_db),
+                format!("{:.1} %", alone.top1 * 100.0),
+            ]
+        })
+        .collect();
+    let titles =
+        ["layer", "weights", "activations", "result", "network, it alone", "top-1 as float"];
+    text::columns(&titles, &rows)
 }
 
 fn calibration(text: &str) -> Result<Calibration, String> {
