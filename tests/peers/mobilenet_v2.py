@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--only", help="rows of ours whose names contain this")
     args = parser.parse_args()
     photographs.write(photographs.CALIBRATION, 10, 1, args.out / "calibration")
-    photographs.write(photographs.EVALUATION, 40, 2, args.out / "evaluation")
+    photographs.write(photographs.EVALUATION, 48, 2, args.out / "evaluation")
     model = args.out / "mobilenet_v2.onnx"
     if not model.exists():
         export(model)

@@ -17,10 +17,10 @@ from PIL import Image, ImageEnhance
 
 SIDE = 256
 CALIBRATION = [
-    "motorcycle_left.png", "motorcycle_right.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png", "brick.png",
-    "grass.png", "gravel.png", "moon.png", "horse.png",
+    "motorcycle_left.png", "motorcycle_right.png", "astronaut.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png", "brick.png",
+    "grass.png", "gravel.png", "moon.png",
 ]
-EVALUATION = ["chelsea.png", "coffee.png", "rocket.jpg", "astronaut.png", "camera.png", "coins.png"]
+EVALUATION = ["chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "coins.png"]
 
 
 def photograph(name):
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calibration", type=int, default=10, help="crops of each photograph (default 10)")
-    parser.add_argument("--evaluation", type=int, default=40, help="crops of each photograph (default 40)")
+    parser.add_argument("--evaluation", type=int, default=48, help="crops of each photograph (default 48)")
     args = parser.parse_args()
     write(CALIBRATION, args.calibration, args.seed, args.out / "calibration")
     write(EVALUATION, args.evaluation, args.seed + 1, args.out / "evaluation")

@@ -26,6 +26,28 @@ pub struct PassReport {
     pub layers: Vec<LayerReport>,
 }
 
+impl PassReport {
+    /// The layers of `graph` as they are after a pass that adds no error.
+    #[must_use]
+    pub fn of(pass: &str, graph: &Graph) -> Self {
+        let layers = graph.layers().map(|(node, param)| LayerReport {
+            layer: node.name.clone(),
+            weights: param.len(),
+            kept: param
+                .mask
+                .as_ref()
+                .map_or(param.len(), |mask| mask.iter().filter(|&&keep| keep).count()),
+            levels: match &param.form {
+                Form::Free => None,
+                Form::Shared { centroids, .. } => Some(centroids.len()),
+                Form::Integer { bits, .. } => Some((1 << bits) - 1),
+            },
+            error: 0.0,
+        });
+        Self { pass: pass.into(), layers: layers.collect() }
+    }
+}
+
 /// What a pass did to the weights of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerReport {
@@ -50,25 +72,11 @@ pub(crate) fn report(
     let before: Vec<Vec<f32>> = graph.layers().map(|(_, param)| param.effective()).collect();
     change(graph)?;
     graph.validate()?;
-    let layers = graph
-        .layers()
-        .zip(&before)
-        .map(|((node, param), before)| LayerReport {
-            layer: node.name.clone(),
-            weights: param.len(),
-            kept: param
-                .mask
-                .as_ref()
-                .map_or(param.len(), |mask| mask.iter().filter(|&&keep| keep).count()),
-            levels: match &param.form {
-                Form::Free => None,
-                Form::Shared { centroids, .. } => Some(centroids.len()),
-                Form::Integer { bits, .. } => Some((1 << bits) - 1),
-            },
-            error: relative_error(before, &param.effective()),
-        })
-        .collect();
-    Ok(PassReport { pass: pass.into(), layers })
+    let mut report = PassReport::of(pass, graph);
+    for (layer, ((_, param), before)) in report.layers.iter_mut().zip(graph.layers().zip(&before)) {
+        layer.error = relative_error(before, &param.effective());
+    }
+    Ok(report)
 }
 
 fn relative_error(before: &[f32], after: &[f32]) -> f64 {

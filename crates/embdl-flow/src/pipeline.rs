@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use embdl_compress::passes::{QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids};
+use embdl_compress::passes::{
+    PruneMagnitude, QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids};
 use embdl_compress::{EncodeOptions, Encoded, Pass, PassReport, encode, sensitivity};
 use embdl_core::quant::Quant;
 use embdl_data::{Split, atomic};
@@ -76,7 +77,7 @@ pub fn run(job: &Job, split: &Split, progress: &dyn Progress) -> Result<NetworkR
     let done = steps.all()?;
     let (first, last) = (&done[0], &done[done.len() - 1]);
     let path = dir.join(format!("{}.embdl", job.recipe.network));
-    let bytes = steps.encode(&last.graph, EncodeOptions::default())?.bytes;
+    let bytes = encode(&last.graph, EncodeOptions::default())?.bytes;
     write(&path, &bytes)?;
 
     let test = split.test.for_report();
@@ -227,7 +228,7 @@ impl Steps<'_> {
         if let Some(state) = self.state.load(name, key) {
             write(
                 &self.dir.join(format!("{name}.embdl")),
-                &self.encode(&state.graph, options)?.bytes,
+                &encode(&state.graph, options)?.bytes,
             )?;
             self.progress.end(&format!("{}; done by an earlier run", summary(&state.step)));
             return Ok(state);
@@ -235,7 +236,7 @@ impl Steps<'_> {
         let start = Instant::now();
         let mut graph = before.clone();
         let Done { what, passes, epochs } = work(&mut graph)?;
-        let encoded = self.encode(&graph, options)?;
+        let encoded = encode(&graph, options)?;
         write(&self.dir.join(format!("{name}.embdl")), &encoded.bytes)?;
         let validation_accuracy = self.training().accuracy(&graph, &self.split.validation)?;
         let test = retest::native(&encoded.bytes, self.split.test.for_report(), self.progress)?;
@@ -273,8 +274,12 @@ impl Steps<'_> {
         teacher: &Graph,
     ) -> Result<Done, FlowError> {
         let epochs = self.training().run("prune", graph, &step.train, Some(step), Some(teacher))?;
-        let report =
-            embdl_compress::passes::PruneMagnitude::new(step.sparsity.clone()).run(graph)?;
+        // Masks are final after the retraining, whose weights they have shaped; without one, they are still to be made.
+        let report = if epochs.is_empty() {
+            PruneMagnitude::new(step.sparsity.clone()).run(graph)?
+        } else {
+            PassReport::of("prune", graph)
+        };
         let kept: usize = report.layers.iter().map(|layer| layer.kept).sum();
         let all: usize = report.layers.iter().map(|layer| layer.weights).sum();
         #[expect(clippy::cast_precision_loss, reason = "a share of counts")]
@@ -357,11 +362,6 @@ impl Steps<'_> {
             progress: self.progress,
             device: self.job.device,
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as a step of the job")]
-    fn encode(&self, graph: &Graph, options: EncodeOptions) -> Result<Encoded, FlowError> {
-        Ok(encode(graph, options)?)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::samples::Samples;
 const SWEEPS: usize = 20;
 /// A sweep that changes no scale by more than this share is the last one.
 const SETTLED: f32 = 0.01;
-/// Room left below six, so that inputs that go a little beyond the samples are not clipped either.
-const ROOM: f32 = 1.1;
+/// Room left below six, so that inputs that go beyond the samples are not clipped either.
+const ROOM: f32 = 1.5;
 
 /// What is made equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
