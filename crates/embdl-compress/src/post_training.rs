@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use embdl_core::runtime::Runtime;
-use embdl_graph::{Graph, fold_batch_norm};
+use embdl_graph::{Graph, fold_batch_norm, fuse_activations};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{Agreement, scores};
@@ -119,6 +119,7 @@ pub fn quantize_post_training(
 ) -> Result<PostTrainingReport, CompressError> {
     samples.fit(graph)?;
     fold_batch_norm(graph)?;
+    fuse_activations(graph)?;
     say("float network");
     let measured = samples.spread(MEASURED);
     let wanted = scores(graph, runtime, &measured)?;
