@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use embdl_core::quant::Quant;
 use embdl_core::runtime::Runtime;
 use embdl_graph::{Graph, fold_batch_norm, fuse_activations};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct PostTraining {
     pub rounding_steps: usize,
     /// Whether to measure every layer for the report, which takes two runs of some samples for each.
     pub sensitivity: bool,
+    /// Scale and zero point of the input where they are known exactly, such as those of raw pixels.
+    #[serde(skip)]
+    pub input: Option<Quant>,
 }
 
 impl Default for PostTraining {
@@ -61,6 +65,7 @@ impl Default for PostTraining {
             bias_correction: Use::WhereItHelps,
             rounding_steps: 0,
             sensitivity: false,
+            input: None,
         }
     }
 }
@@ -262,7 +267,10 @@ pub(crate) fn quantize(
     let inputs: Vec<_> = graph
         .inputs
         .iter()
-        .filter_map(|&input| Some((input, observers.get(input)?.quant(Calibration::MinMax)?)))
+        .filter_map(|&input| {
+            let extremes = || observers.get(input)?.quant(Calibration::MinMax);
+            Some((input, settings.input.or_else(extremes)?))
+        })
         .collect();
     let calibration = settings.calibration;
     QuantizeActivations { observers, calibration, inputs: &inputs }.run(graph)?;

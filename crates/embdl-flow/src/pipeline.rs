@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use embdl_compress::passes::{
     PruneMagnitude, QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids};
-use embdl_compress::{EncodeOptions, Encoded, Pass, PassReport, encode, sensitivity};
+use embdl_compress::{
+    EncodeOptions, Encoded, Pass, PassReport, PostTraining, Samples, encode,
+    quantize_post_training, sensitivity,
+};
 use embdl_core::quant::Quant;
 use embdl_data::{Split, atomic};
 use embdl_graph::{Graph, zoo};
@@ -14,7 +17,7 @@ use embdl_train::Device;
 use crate::error::FlowError;
 use crate::layers;
 use crate::progress::Progress;
-use crate::recipe::{PruneStep, QuantizeStep, Recipe, ShareStep};
+use crate::recipe::{PostTrainingStep, PruneStep, QuantizeStep, Recipe, ShareStep};
 use crate::record::{CompressedRecord, Fp32Record, NetworkRecord, StepRecord};
 use crate::retest::{self, Foreign};
 use crate::state::{StateDir, StepKey, StepState};
@@ -201,6 +204,14 @@ impl Steps<'_> {
             })?;
             done.push(state);
         }
+        if let Some(step) = &recipe.post_training {
+            key = key.then("post-training", step)?;
+            let before = &done[done.len() - 1].graph;
+            let state = self.step("post-training", &key, before, SPARSE, |graph| {
+                self.post_training(graph, step)
+            })?;
+            done.push(state);
+        }
         key = key.then("huffman", &())?;
         let before = &done[done.len() - 1].graph;
         let state = self.step("huffman", &key, before, EncodeOptions::default(), |_| {
@@ -312,11 +323,7 @@ impl Steps<'_> {
     ) -> Result<Done, FlowError> {
         let training = self.training();
         let observers = training.observe(graph, step.images)?;
-        let normalization = self.split.train.normalization();
-        let pixels = Quant {
-            scale: normalization.input_scale(),
-            zero_point: normalization.input_zero_point(),
-        };
+        let pixels = self.pixels();
         let inputs: Vec<_> = graph.inputs.iter().map(|&id| (id, pixels)).collect();
         let activations = QuantizeActivations {
             observers: &observers,
@@ -337,6 +344,46 @@ impl Steps<'_> {
         let trained = step.train.as_ref().map_or(0, |config| config.epochs);
         let what = format!("u8 activations and i8 weights, {trained} epochs of retraining");
         Ok(Done { what, passes, epochs })
+    }
+
+    fn post_training(
+        &self,
+        graph: &mut Graph,
+        step: &PostTrainingStep,
+    ) -> Result<Done, FlowError> {
+        let images = self.split.train.head(step.images);
+        let order: Vec<usize> = (0..images.len()).collect();
+        let mut values = vec![0.0; images.len() * images.image_len()];
+        images.fill_batch(&order, &mut values);
+        let samples = Samples::new(graph.values[graph.inputs[0]].shape, values)?;
+        let settings = PostTraining { input: Some(self.pixels()), ..step.settings.clone() };
+        let runtime = embdl_bench::open("native")?;
+        let report =
+            quantize_post_training(graph, &runtime, &samples, &settings, &mut |part| {
+                self.progress.begin(&format!("post-training: {part}"));
+            })?;
+        let kept: Vec<&str> = report
+            .steps
+            .iter()
+            .filter(|step| step.kept)
+            .map(|step| step.step.as_str())
+            .collect();
+        let what = format!(
+            "{} on {} images, {:.2} dB of signal to error",
+            kept.join(", "),
+            samples.len(),
+            report.agreement.sqnr_db
+        );
+        Ok(Done { what, passes: vec![PassReport::of("post-training", graph)], epochs: Vec::new() })
+    }
+
+    /// Levels of raw pixels, which the input takes as they are.
+    fn pixels(&self) -> Quant {
+        let normalization = self.split.train.normalization();
+        Quant {
+            scale: normalization.input_scale(),
+            zero_point: normalization.input_zero_point(),
+        }
     }
 
     fn sensitivity(&self, graph: &Graph) -> Result<Vec<embdl_compress::Sensitivity>, FlowError> {

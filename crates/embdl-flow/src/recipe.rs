@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use embdl_compress::Calibration;
+use embdl_compress::{Calibration, PostTraining};
 use embdl_compress::passes::Sparsity;
 use embdl_train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub struct Recipe {
     pub share: Option<ShareStep>,
     /// Integers for weights and activations, then retraining.
     pub quantize: Option<QuantizeStep>,
+    /// Integers without retraining.
+    pub post_training: Option<PostTrainingStep>,
 }
 
 /// Gradual magnitude pruning during retraining.
@@ -72,6 +74,18 @@ pub struct QuantizeStep {
     pub images: usize,
     /// The retraining with simulated integers; left out, the step is post-training quantization.
     pub train: Option<TrainConfig>,
+}
+
+/// Post-training quantization of what is still float.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PostTrainingStep {
+    /// Training images to calibrate on.
+    #[serde(default = "default_images")]
+    pub images: usize,
+    /// What is done; all that is cheap, unless said otherwise.
+    #[serde(default)]
+    pub settings: PostTraining,
 }
 
 const fn default_validation() -> usize {

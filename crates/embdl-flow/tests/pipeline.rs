@@ -115,3 +115,31 @@ fn a_network_becomes_a_verified_small_file_and_a_stopped_run_goes_on() {
     assert!(report::consistent(&run));
     assert!(report::html(&run).contains("lenet-300-100"));
 }
+
+#[test]
+fn a_recipe_quantizes_without_retraining() {
+    let recipe = r#"
+network = "lenet-300-100"
+dataset = "synthetic"
+validation = 7000
+
+[train]
+epochs = 3
+
+[post-training]
+images = 200
+
+[post-training.settings]
+calibration = "min-max"
+rounding-steps = 50
+bits = [["*", 6]]
+"#;
+    let dir = tempfile::tempdir().unwrap();
+    let record = run(dir.path(), recipe, false);
+    let steps: Vec<&str> = record.steps.iter().map(|step| step.step.as_str()).collect();
+    assert_eq!(steps, ["train", "post-training", "huffman"]);
+    assert!(record.compressed.accuracy > record.fp32.accuracy - 0.02, "{:?}", record.compressed);
+    assert!(record.compressed.ratio > 4.5, "{:?}", record.compressed);
+    let first = &record.retests[0].outputs_sha256;
+    assert!(record.retests.iter().all(|retest| retest.outputs_sha256 == *first));
+}

@@ -71,6 +71,7 @@ impl PostTrainingArgs {
             bias_correction: self.bias_correction,
             rounding_steps: self.adaround,
             sensitivity: self.sensitivity,
+            input: None,
         }
     }
 }
