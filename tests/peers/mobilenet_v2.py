@@ -99,7 +99,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures and models")
     parser.add_argument("--only", help="rows of ours whose names contain this")
     args = parser.parse_args()
-    photographs.write(photographs.CALIBRATION, 10, 1, args.out / "calibration")
+    photographs.write(photographs.CALIBRATION, 5, 1, args.out / "calibration")
     photographs.write(photographs.EVALUATION, 48, 2, args.out / "evaluation")
     model = args.out / "mobilenet_v2.onnx"
     if not model.exists():

@@ -17,8 +17,8 @@ from PIL import Image, ImageEnhance
 
 SIDE = 256
 CALIBRATION = [
-    "motorcycle_left.png", "motorcycle_right.png", "astronaut.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png", "brick.png",
-    "grass.png", "gravel.png", "moon.png",
+    "motorcycle_left.png", "motorcycle_right.png", "astronaut.png", "hubble_deep_field.jpg", "retina.jpg", "ihc.png",
+    "brick.png", "grass.png", "gravel.png", "moon.png",
 ]
 EVALUATION = ["chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "coins.png"]
 
@@ -67,7 +67,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--calibration", type=int, default=10, help="crops of each photograph (default 10)")
+    parser.add_argument("--calibration", type=int, default=5, help="crops of each photograph (default 5)")
     parser.add_argument("--evaluation", type=int, default=48, help="crops of each photograph (default 48)")
     args = parser.parse_args()
     write(CALIBRATION, args.calibration, args.seed, args.out / "calibration")

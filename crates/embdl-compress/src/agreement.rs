@@ -34,7 +34,8 @@ impl Agreement {
             let class = argmax(reference);
             // Its place among the found scores: how many are larger, and equal ones of earlier classes.
             let score = found.get(class).copied().unwrap_or(f32::NEG_INFINITY);
-            let ahead = |(at, &other): (usize, &f32)| other > score || (other == score && at < class);
+            let ahead =
+                |(at, &other): (usize, &f32)| other > score || (other == score && at < class);
             let place = found.iter().enumerate().filter(|&one| ahead(one)).count();
             top1 += usize::from(place == 0);
             top5 += usize::from(place < 5);

@@ -15,7 +15,8 @@ use crate::lower::{EncodeOptions, lower};
 /// Weights above which one session has to do: each has a copy.
 const SHARED_BYTES: usize = 256 << 20;
 /// Nothing is written, so the simplest encoding will do.
-pub(crate) const PLAIN: EncodeOptions = EncodeOptions { sparse: false, huffman: false, names: true };
+pub(crate) const PLAIN: EncodeOptions =
+    EncodeOptions { sparse: false, huffman: false, names: true };
 
 /// Elements of one value.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +60,10 @@ impl Buffer {
             (Self::F32(data), _) => data,
             (Self::U8(data), Some(quant)) => data.iter().map(|&q| quant.dequantize(q)).collect(),
             (Self::U8(data), None) => data.iter().map(|&q| f32::from(q)).collect(),
-            #[expect(clippy::cast_precision_loss, reason = "accumulators as the runtimes give them")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "accumulators as the runtimes give them"
+            )]
             (Self::I32(data), _) => data.iter().map(|&sum| sum as f32 * scale).collect(),
         }
     }
@@ -87,9 +91,7 @@ impl Executor<'_> {
         let bytes: usize = model.tensors.iter().map(|tensor| tensor.symbols.bytes.len()).sum();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if bytes > SHARED_BYTES { 1 } else { cores.min(most) };
-        (0..count.max(1))
-            .map(|_| Ok(self.runtime.load(model, &LoadOptions::default())?))
-            .collect()
+        (0..count.max(1)).map(|_| Ok(self.runtime.load(model, &LoadOptions::default())?)).collect()
     }
 
     /// The outputs of `graph` for samples `0..count`, whose inputs `input` gives; `take` gets them in any order.
@@ -140,10 +142,8 @@ impl Executor<'_> {
         };
         std::thread::scope(|scope| {
             let work = &work;
-            let workers: Vec<_> = sessions
-                .into_iter()
-                .map(|session| scope.spawn(move || work(session)))
-                .collect();
+            let workers: Vec<_> =
+                sessions.into_iter().map(|session| scope.spawn(move || work(session))).collect();
             workers
                 .into_iter()
                 .try_for_each(|worker| worker.join().expect("workers return their errors"))

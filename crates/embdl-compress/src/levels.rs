@@ -20,7 +20,9 @@ pub(crate) fn drop_needless_levels(graph: &mut Graph) {
         }
         // Read in integers by a layer, or by a node through which a layer reads.
         for node in graph.nodes.iter().rev() {
-            if computes_in_integers(graph, node) && (bare(&node.op).is_some() || wanted[node.output]) {
+            if computes_in_integers(graph, node)
+                && (bare(&node.op).is_some() || wanted[node.output])
+            {
                 node.inputs.iter().for_each(|&id| wanted[id] = true);
             }
         }

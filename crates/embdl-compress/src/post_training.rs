@@ -231,8 +231,7 @@ impl Work<'_> {
         against: Option<Agreement>,
     ) -> Result<(Agreement, bool), CompressError> {
         let seconds = begun.elapsed().as_secs_f64();
-        let agreement =
-            Agreement::of(&self.wanted, &scores(graph, self.runtime, &self.measured)?);
+        let agreement = Agreement::of(&self.wanted, &scores(graph, self.runtime, &self.measured)?);
         let kept = against.is_none_or(|before| agreement.sqnr_db > before.sqnr_db);
         self.steps.push(PostTrainingStep { step: step.into(), what, kept, seconds, agreement });
         Ok((agreement, kept))

@@ -58,11 +58,9 @@ pub(crate) fn walk(
     for id in 0..graph.nodes.len() {
         let node = reference.nodes[id].clone();
         let alone = floats(&single(reference, id, true));
-        let take = |at: usize, index: usize| {
-            Buffer::F32(float[&nth_input(&node, index)][at].clone())
-        };
-        let mut results =
-            executor.run(&alone, count, take, |_, outputs, _| first(outputs))?;
+        let take =
+            |at: usize, index: usize| Buffer::F32(float[&nth_input(&node, index)][at].clone());
+        let mut results = executor.run(&alone, count, take, |_, outputs, _| first(outputs))?;
         if computes_in_integers(graph, &graph.nodes[id]) && bare(&node.op).is_some() {
             let quant = graph.values[node.inputs[0]].quant;
             let inputs: Vec<Vec<f32>> = quantized[&node.inputs[0]]
@@ -146,9 +144,8 @@ fn single(graph: &Graph, id: NodeId, open: bool) -> Graph {
         })
     };
     let (weight, bias) = (keep(node.weight), keep(node.bias));
-    let place = |value: &ValueId| {
-        inputs.iter().position(|input| input == value).expect("its own input")
-    };
+    let place =
+        |value: &ValueId| inputs.iter().position(|input| input == value).expect("its own input");
     let alone = Node {
         op: bare(&node.op).filter(|_| open).unwrap_or_else(|| node.op.clone()),
         inputs: node.inputs.iter().map(place).collect(),

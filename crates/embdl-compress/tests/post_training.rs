@@ -100,8 +100,10 @@ fn equalizing_keeps_the_function_and_narrows_the_ranges() {
         let spread = |graph: &Graph| {
             let id = graph.params.iter().position(|p| p.name == "expand.weight").unwrap();
             let rows = graph.params[id].values().chunks(8);
-            let tops: Vec<f32> = rows.map(|r| r.iter().fold(0.0, |a: f32, w| a.max(w.abs()))).collect();
-            tops.iter().fold(0.0, |a: f32, &w| a.max(w)) / tops.iter().fold(f32::MAX, |a, &w| a.min(w))
+            let tops: Vec<f32> =
+                rows.map(|r| r.iter().fold(0.0, |a: f32, w| a.max(w.abs()))).collect();
+            tops.iter().fold(0.0, |a: f32, &w| a.max(w))
+                / tops.iter().fold(f32::MAX, |a, &w| a.min(w))
         };
         assert!(spread(&after) < spread(&before) / 10.0, "{} {}", spread(&after), spread(&before));
     }
@@ -137,12 +139,8 @@ fn learned_rounding_beats_the_nearest_level() {
     let (reference, runtime, samples) = (network(), Reference::runtime(), samples(1, 24));
     let mut graph = quantized(&coarse);
     let before = agreement(&reference, &graph);
-    let pass = LearnRounding {
-        runtime: &runtime,
-        samples: &samples,
-        reference: &reference,
-        steps: 300,
-    };
+    let pass =
+        LearnRounding { runtime: &runtime, samples: &samples, reference: &reference, steps: 300 };
     let nearest = graph.clone();
     let report = pass.run(&mut graph).unwrap();
     let after = agreement(&reference, &graph);
@@ -202,7 +200,9 @@ fn quality_tells_layers_apart() {
     let of = |name: &str| layers.iter().find(|layer| layer.layer == name).unwrap();
     assert!(of("project").weight_sqnr_db + 10.0 < of("stem").weight_sqnr_db, "{layers:?}");
     let worst = layers.iter().min_by(|a, b| a.alone.sqnr_db.total_cmp(&b.alone.sqnr_db)).unwrap();
-    assert_eq!(worst.layer, "project", "{layers:?}");
+    // The channels between these two have ranges of 1 to 1000 in common levels.
+    assert!(["expand", "depthwise"].contains(&worst.layer.as_str()), "{layers:?}");
+    assert!(of("project").alone.sqnr_db + 10.0 < of("stem").alone.sqnr_db, "{layers:?}");
 }
 
 #[test]

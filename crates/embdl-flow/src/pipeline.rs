@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use embdl_compress::passes::{
-    PruneMagnitude, QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids};
+    PruneMagnitude, QuantizeActivations, QuantizeWeights, ShareWeights, snap_centroids,
+};
 use embdl_compress::{
     EncodeOptions, Encoded, Pass, PassReport, PostTraining, Samples, encode,
     quantize_post_training, sensitivity,
@@ -237,10 +238,7 @@ impl Steps<'_> {
         let Recipe { network, dataset, .. } = &self.job.recipe;
         self.progress.begin(&format!("{network} on {dataset}, seed {}: {name}", self.job.seed));
         if let Some(state) = self.state.load(name, key) {
-            write(
-                &self.dir.join(format!("{name}.embdl")),
-                &encode(&state.graph, options)?.bytes,
-            )?;
+            write(&self.dir.join(format!("{name}.embdl")), &encode(&state.graph, options)?.bytes)?;
             self.progress.end(&format!("{}; done by an earlier run", summary(&state.step)));
             return Ok(state);
         }
@@ -346,11 +344,7 @@ impl Steps<'_> {
         Ok(Done { what, passes, epochs })
     }
 
-    fn post_training(
-        &self,
-        graph: &mut Graph,
-        step: &PostTrainingStep,
-    ) -> Result<Done, FlowError> {
+    fn post_training(&self, graph: &mut Graph, step: &PostTrainingStep) -> Result<Done, FlowError> {
         let images = self.split.train.head(step.images);
         let order: Vec<usize> = (0..images.len()).collect();
         let mut values = vec![0.0; images.len() * images.image_len()];
@@ -358,16 +352,11 @@ impl Steps<'_> {
         let samples = Samples::new(graph.values[graph.inputs[0]].shape, values)?;
         let settings = PostTraining { input: Some(self.pixels()), ..step.settings.clone() };
         let runtime = embdl_bench::open("native")?;
-        let report =
-            quantize_post_training(graph, &runtime, &samples, &settings, &mut |part| {
-                self.progress.begin(&format!("post-training: {part}"));
-            })?;
-        let kept: Vec<&str> = report
-            .steps
-            .iter()
-            .filter(|step| step.kept)
-            .map(|step| step.step.as_str())
-            .collect();
+        let report = quantize_post_training(graph, &runtime, &samples, &settings, &mut |part| {
+            self.progress.begin(&format!("post-training: {part}"));
+        })?;
+        let kept: Vec<&str> =
+            report.steps.iter().filter(|step| step.kept).map(|step| step.step.as_str()).collect();
         let what = format!(
             "{} on {} images, {:.2} dB of signal to error",
             kept.join(", "),
@@ -380,10 +369,7 @@ impl Steps<'_> {
     /// Levels of raw pixels, which the input takes as they are.
     fn pixels(&self) -> Quant {
         let normalization = self.split.train.normalization();
-        Quant {
-            scale: normalization.input_scale(),
-            zero_point: normalization.input_zero_point(),
-        }
+        Quant { scale: normalization.input_scale(), zero_point: normalization.input_zero_point() }
     }
 
     fn sensitivity(&self, graph: &Graph) -> Result<Vec<embdl_compress::Sensitivity>, FlowError> {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use embdl_compress::{Calibration, PostTraining};
 use embdl_compress::passes::Sparsity;
+use embdl_compress::{Calibration, PostTraining};
 use embdl_train::TrainConfig;
 use serde::{Deserialize, Serialize};
 

@@ -186,8 +186,8 @@ fn pair(graph: &Graph, first: NodeId) -> Option<Pair> {
     let mut between = Vec::new();
     let mut value = graph.nodes[first].output;
     loop {
-        let mut readers = (0..graph.nodes.len())
-            .filter(|&node| graph.nodes[node].inputs.contains(&value));
+        let mut readers =
+            (0..graph.nodes.len()).filter(|&node| graph.nodes[node].inputs.contains(&value));
         let (Some(reader), None) = (readers.next(), readers.next()) else { return None };
         if graph.outputs.contains(&value) {
             return None;
@@ -196,12 +196,22 @@ fn pair(graph: &Graph, first: NodeId) -> Option<Pair> {
         match &node.op {
             Op::Conv2d(conv) => {
                 let depthwise = conv.is_depthwise(graph.values[value].shape.dim(3));
-                return is_free(reader)
-                    .then_some(Pair { first, second: reader, between, clips, depthwise });
+                return is_free(reader).then_some(Pair {
+                    first,
+                    second: reader,
+                    between,
+                    clips,
+                    depthwise,
+                });
             }
             Op::Dense(_) => {
-                return is_free(reader)
-                    .then_some(Pair { first, second: reader, between, clips, depthwise: false });
+                return is_free(reader).then_some(Pair {
+                    first,
+                    second: reader,
+                    between,
+                    clips,
+                    depthwise: false,
+                });
             }
             Op::Activation(activation) => clips |= *activation == Activation::Relu6,
             Op::Pool(_) | Op::GlobalAveragePool | Op::Flatten => {}

@@ -233,9 +233,7 @@ impl Problem {
         rows.zip(wanted)
             .map(|((levels, products), (wanted, &scale))| {
                 let terms = levels.iter().zip(products).zip(wanted);
-                terms
-                    .map(|((&q, &gq), &c)| f64::from(q) * f64::from(gq - 2.0 * c / scale))
-                    .sum()
+                terms.map(|((&q, &gq), &c)| f64::from(q) * f64::from(gq - 2.0 * c / scale)).sum()
             })
             .collect()
     }
