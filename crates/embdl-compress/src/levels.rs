@@ -2,7 +2,6 @@
 
 use embdl_graph::Graph;
 
-use crate::lower::computes_in_integers;
 use crate::observe::bare;
 
 /// Takes the levels off every value that no layer in integers reads or writes, directly or through nodes that pass
@@ -13,15 +12,14 @@ pub(crate) fn drop_needless_levels(graph: &mut Graph) {
         // Written in integers, layer or not, as long as an integer comes in.
         let mut made = vec![false; graph.values.len()];
         for node in &graph.nodes {
-            let integer = computes_in_integers(graph, node)
+            let integer = graph.computes_in_integers(node)
                 && (bare(&node.op).is_some() || node.inputs.iter().any(|&id| made[id]));
             made[node.output] = integer;
             wanted[node.output] |= integer;
         }
         // Read in integers by a layer, or by a node through which a layer reads.
         for node in graph.nodes.iter().rev() {
-            if computes_in_integers(graph, node)
-                && (bare(&node.op).is_some() || wanted[node.output])
+            if graph.computes_in_integers(node) && (bare(&node.op).is_some() || wanted[node.output])
             {
                 node.inputs.iter().for_each(|&id| wanted[id] = true);
             }

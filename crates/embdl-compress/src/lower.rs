@@ -6,7 +6,7 @@ use embdl_core::encoding::OwnedTensor;
 use embdl_core::format;
 use embdl_core::metadata::Metadata;
 use embdl_core::model::{Model, Node, TensorId, Value, ValueId};
-use embdl_core::op::{Op, Pool, PoolKind};
+use embdl_core::op::Op;
 use embdl_core::quant::Quant;
 use embdl_core::tensor::{DType, ValueType};
 use embdl_graph::Graph;
@@ -128,30 +128,6 @@ pub(crate) fn lower(graph: &Graph, options: EncodeOptions) -> Result<Lowered, Co
     Ok(Lowered { name, values, nodes, tensors, inputs, outputs, metadata })
 }
 
-/// Whether a node of the graph computes in integers: its inputs have levels, and so have its weights or its result.
-pub(crate) fn computes_in_integers(graph: &Graph, node: &embdl_graph::Node) -> bool {
-    let quant = |id: usize| graph.values[id].quant;
-    let Some(first) = quant(node.inputs[0]) else { return false };
-    if node.inputs.iter().any(|&id| quant(id).is_none()) {
-        return false;
-    }
-    let result = quant(node.output);
-    match &node.op {
-        Op::Conv2d(_) | Op::Dense(_) => {
-            node.weight.is_some_and(|id| graph.params[id].scales().is_some())
-        }
-        Op::Add(_)
-        | Op::Concat(_)
-        | Op::Unary(_)
-        | Op::Mul
-        | Op::PRelu
-        | Op::GlobalAveragePool
-        | Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => result.is_some(),
-        Op::Lrn(_) | Op::Softmax | Op::Quantize | Op::Dequantize | Op::BatchNorm(_) => false,
-        _ => result == Some(first),
-    }
-}
-
 /// The forms in which a graph's value exists in the model.
 #[derive(Clone, Copy, Debug, Default)]
 struct Forms {
@@ -203,7 +179,7 @@ impl<'a> Lowering<'a> {
         if matches!(node.op, Op::BatchNorm(_)) {
             return Err(refuse("it is for training; fold it into the layer before it first"));
         }
-        let integer = computes_in_integers(self.graph, node);
+        let integer = self.graph.computes_in_integers(node);
         let inputs: Vec<ValueId> = node
             .inputs
             .iter()

@@ -9,7 +9,6 @@ use embdl_graph::{Graph, Node, NodeId, ValueId};
 
 use crate::error::CompressError;
 use crate::execute::{Buffer, Executor};
-use crate::lower::computes_in_integers;
 use crate::observe::{bare, floats};
 use crate::samples::Samples;
 
@@ -61,7 +60,7 @@ pub(crate) fn walk(
         let take =
             |at: usize, index: usize| Buffer::F32(float[&nth_input(&node, index)][at].clone());
         let mut results = executor.run(&alone, count, take, |_, outputs, _| first(outputs))?;
-        if computes_in_integers(graph, &graph.nodes[id]) && bare(&node.op).is_some() {
+        if graph.computes_in_integers(&graph.nodes[id]) && bare(&node.op).is_some() {
             let quant = graph.values[node.inputs[0]].quant;
             let inputs: Vec<Vec<f32>> = quantized[&node.inputs[0]]
                 .iter()
@@ -74,7 +73,7 @@ pub(crate) fn walk(
         if bare(&node.op).is_some() {
             results.iter_mut().flatten().for_each(|x| *x = epilogue.apply(*x));
         }
-        let integer = computes_in_integers(graph, &graph.nodes[id]);
+        let integer = graph.computes_in_integers(&graph.nodes[id]);
         let mut alone = single(graph, id, false);
         if !integer {
             alone = floats(&alone);
