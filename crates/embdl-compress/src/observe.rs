@@ -16,6 +16,9 @@ use crate::samples::Samples;
 ///
 /// # Errors
 /// If the samples do not fit the graph, or `runtime` cannot run it.
+///
+/// # Panics
+/// If another thread panicked while it observed.
 pub fn observe(
     graph: &Graph,
     runtime: &dyn Runtime,
@@ -32,15 +35,18 @@ pub fn observe(
         .collect())
 }
 
+/// Smallest and largest value of each channel.
+pub(crate) type ChannelRanges = Vec<(f32, f32)>;
+
 /// The smallest and the largest result of each channel of every layer, before its activation, by node; `None` for
 /// nodes without weights.
 pub(crate) fn channel_ranges(
     graph: &Graph,
     runtime: &dyn Runtime,
     samples: &Samples,
-) -> Result<Vec<Option<Vec<(f32, f32)>>>, CompressError> {
+) -> Result<Vec<Option<ChannelRanges>>, CompressError> {
     let (open, layers) = without_epilogues(&floats(graph));
-    let ranges: Vec<Option<Mutex<Vec<(f32, f32)>>>> = graph
+    let ranges: Vec<Option<Mutex<ChannelRanges>>> = graph
         .nodes
         .iter()
         .map(|node| {
