@@ -23,8 +23,11 @@ import photographs
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+EARLY = ["--exclude", "/features/features.0/*", "--exclude", "/features/features.1/conv/conv.0/*"]
 OURS = [
     ("embdl, defaults", []),
+    ("embdl, no equalization, first two layers float", ["--equalize", "never", *EARLY]),
+    ("embdl, defaults, first two layers float", EARLY),
     ("embdl, defaults and AdaRound", ["--adaround", "500"]),
     ("embdl, no equalization", ["--equalize", "never"]),
     ("embdl, no bias correction", ["--bias-correction", "never"]),
