@@ -23,15 +23,18 @@ import photographs
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+EARLY = ["--exclude", "/features/features.0/*", "--exclude", "/features/features.1/conv/conv.0/*"]
 OURS = [
     ("embdl, defaults", []),
+    ("embdl, defaults, first two layers float", EARLY),
+    ("embdl, equalized, first two layers float", ["--equalize", "always", *EARLY]),
     ("embdl, defaults and AdaRound", ["--adaround", "500"]),
-    ("embdl, no equalization", ["--equalize", "never"]),
-    ("embdl, no bias correction", ["--bias-correction", "never"]),
+    ("embdl, equalized", ["--equalize", "always"]),
+    ("embdl, equalized, no bias correction", ["--equalize", "always", "--bias-correction", "never"]),
     ("embdl, neither", ["--equalize", "never", "--bias-correction", "never"]),
     ("embdl, neither, min-max ranges", ["--equalize", "never", "--bias-correction", "never", "--calibrate", "min-max"]),
     ("embdl, a scale for the tensor, neither", ["--per-tensor", "--equalize", "never", "--bias-correction", "never"]),
-    ("embdl, a scale for the tensor, both", ["--per-tensor"]),
+    ("embdl, a scale for the tensor, both", ["--per-tensor", "--equalize", "always"]),
     ("embdl, a scale for the tensor, both, ReLU for ReLU6",
      ["--per-tensor", "--clipping", "replace", "--equalize", "always"]),
 ]

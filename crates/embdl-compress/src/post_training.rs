@@ -23,6 +23,9 @@ use crate::samples::Samples;
 
 /// Samples that steps are measured on.
 const MEASURED: usize = 64;
+/// Decibels that equalization has to win to be kept: its scales are fitted to the samples that it is measured on, and
+/// on others some of what it wins is lost.
+const EQUALIZE_WINS_DB: f64 = 1.5;
 /// Samples that single layers are measured on.
 const LAYER_SAMPLES: usize = 24;
 
@@ -156,7 +159,8 @@ pub fn quantize_post_training(
         if pairs > 0 {
             let found = work.quantize(&equal)?;
             let what = format!("channels of {pairs} layers scaled");
-            let against = (settings.equalize == Use::WhereItHelps).then_some(agreement);
+            let enough = Agreement { sqnr_db: agreement.sqnr_db + EQUALIZE_WINS_DB, ..agreement };
+            let against = (settings.equalize == Use::WhereItHelps).then_some(enough);
             let (after, kept) = work.step("equalize", what, begun, &found, against)?;
             if kept {
                 (reference, best, agreement) = (equal, found, after);
