@@ -41,7 +41,7 @@ fn run(mut graph: Graph, input: &[f32]) -> Vec<f32> {
 #[test]
 fn every_kind_of_file_gives_what_pytorch_computes() {
     // Printed by generate.py, for the picture 0/12, 1/12, ... in PyTorch's order: channel, row, column.
-    let expected = [-3744.448_7_f32, 235.211_98, 4_214.872];
+    let expected = [-3_744.448_7_f32, 235.211_98, 4_214.872];
     let picture = |place: usize, channel: usize| (channel * 6 + place) as f32 / 12.0;
     let input: Vec<f32> = (0..12).map(|at| picture(at / 2, at % 2)).collect();
     for (file, prefix) in [
