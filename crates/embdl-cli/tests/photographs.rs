@@ -168,6 +168,9 @@ struct Expected {
 
 /// Largest difference of a logit, relative to the largest logit of the photograph.
 const TOLERANCE: f32 = 1e-3;
+/// The same where the photograph is a JPEG: decoders round the inverse transform and widen the colours differently, by a
+/// few levels of some pixels. On the same pixels the logits agree as those of PNG files do.
+const JPEG_TOLERANCE: f32 = 1e-2;
 
 #[test]
 fn the_pretrained_mobilenet_says_what_pytorch_says() {
@@ -198,8 +201,9 @@ fn the_pretrained_mobilenet_says_what_pytorch_says() {
             expected.logits.values().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
         let far = expected.logits.iter().map(|(class, logit)| (scores[class] - logit).abs());
         let error = far.fold(0.0, f32::max) / largest;
+        let tolerance = if name.ends_with(".jpg") { JPEG_TOLERANCE } else { TOLERANCE };
         eprintln!("{name}: class {}, error {error:.1e}", answer.top[0].class);
-        if answer.top[0].class != expected.top || error > TOLERANCE {
+        if answer.top[0].class != expected.top || error > tolerance {
             failures.push(format!(
                 "{name}: class {} for {}, error {error:.1e}",
                 answer.top[0].class, expected.top
