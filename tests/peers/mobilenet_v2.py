@@ -23,11 +23,11 @@ import photographs
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-EARLY = ["--exclude", "/features/features.0/*", "--exclude", "/features/features.1/conv/conv.0/*"]
+EARLY = [part for block in range(3) for part in ("--exclude", f"/features/features.{block}/*")]
 OURS = [
     ("embdl, defaults", []),
-    ("embdl, defaults, first two layers float", EARLY),
-    ("embdl, equalized, first two layers float", ["--equalize", "always", *EARLY]),
+    ("embdl, defaults, first six layers float", EARLY),
+    ("embdl, equalized, first six layers float", ["--equalize", "always", *EARLY]),
     ("embdl, defaults and AdaRound", ["--adaround", "500"]),
     ("embdl, equalized", ["--equalize", "always"]),
     ("embdl, equalized, no bias correction", ["--equalize", "always", "--bias-correction", "never"]),
