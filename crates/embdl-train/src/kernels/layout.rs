@@ -39,7 +39,7 @@ impl Permutation {
         let (mut dims, mut strides) = ([1; 3], [0; 3]);
         for at in 1..rank {
             let axis = self.order[at];
-            let slot = 3 - rank + at;
+            let slot = 3 + at - rank;
             dims[slot] = self.input.dim(axis);
             strides[slot] = self.input.iter().skip(axis + 1).product();
         }
