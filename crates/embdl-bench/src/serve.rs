@@ -37,7 +37,7 @@ pub struct Times {
 /// Answers each request on `requests` until there are no more.
 ///
 /// # Errors
-/// If a run fails, a request is not a number from 1 to [`MAX_RUNS`], or reading or writing fails.
+/// If a run fails, a request is not a number from 1 to 1,000,000, or reading or writing fails.
 pub fn serve(
     session: &mut dyn Session,
     greeting: &Greeting,
