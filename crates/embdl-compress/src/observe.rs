@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use embdl_core::metadata::Metadata;
 use embdl_core::op::{Activation, Op};
 use embdl_core::runtime::Runtime;
 use embdl_graph::{Form, Graph, Node, Value, ValueId};
@@ -99,6 +100,8 @@ fn look(
     samples.fit(graph)?;
     let mut all = graph.clone();
     all.outputs = (0..graph.values.len()).collect();
+    // Labels belong to the network's own outputs.
+    all.metadata = Metadata::default();
     let input = |at: usize, _: usize| Buffer::F32(samples.get(at).to_vec());
     Executor { runtime }.run(&all, samples.len(), input, |_, outputs, _| {
         for (value, output) in outputs.into_iter().enumerate() {

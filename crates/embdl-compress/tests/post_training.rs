@@ -42,6 +42,8 @@ fn network() -> Graph {
     let flat = builder.op("flat", Op::Flatten, &[pool]).unwrap();
     let logits = builder.dense("classifier", flat, 10, Activation::None).unwrap();
     let mut graph = builder.finish(&[logits]).unwrap();
+    // Labels belong to the ten scores, and must not be in the way where other values are looked at.
+    graph.metadata.labels = (0..10).map(|class| format!("class {class}")).collect();
     spoil(&mut graph);
     graph
 }
