@@ -49,7 +49,7 @@ pub struct Lengths {
 
 /// `len` images, 28x28x1, the classes in turn; the same for the same seed.
 pub fn shapes(len: usize, seed: u64) -> Dataset {
-    generate(len, seed, 0)
+    generate(&GREY, len, seed, 0)
 }
 
 /// Three parts that share no image.
@@ -57,7 +57,7 @@ pub fn shapes(len: usize, seed: u64) -> Dataset {
 /// # Panics
 /// If no image is left to train on.
 pub fn split(lengths: Lengths, seed: u64) -> Split {
-    parts(lengths, seed, |len, part| generate(len, seed, part))
+    parts(lengths, seed, |len, part| generate(&GREY, len, seed, part))
 }
 
 /// Training images from part 0, of which some are for validation, test images from part 1.
@@ -69,22 +69,37 @@ fn parts(lengths: Lengths, seed: u64, generate: impl Fn(usize, u64) -> Dataset) 
         .expect("both parts are of one kind and an image is left to train on")
 }
 
-fn generate(len: usize, seed: u64, part: u64) -> Dataset {
-    let mut images = vec![0; len * SIDE * SIDE];
+/// What tells one kind of generated images from another.
+struct Kind {
+    /// Name of the data set.
+    name: &'static str,
+    /// Height and width.
+    side: usize,
+    channels: usize,
+    /// Draws a shape of the class into an image of zeros.
+    draw: fn(usize, &mut Draws, &mut [u8]),
+}
+
+const GREY: Kind = Kind { name: NAME, side: SIDE, channels: 1, draw };
+
+/// Images of all classes in turn.
+fn generate(kind: &Kind, len: usize, seed: u64, part: u64) -> Dataset {
+    let image_len = kind.side * kind.side * kind.channels;
+    let mut images = vec![0; len * image_len];
     let mut labels = Vec::with_capacity(len);
-    for (index, image) in images.chunks_exact_mut(SIDE * SIDE).enumerate() {
+    for (index, image) in images.chunks_exact_mut(image_len).enumerate() {
         let class = index % CLASSES.len();
         let mut draws = Draws::new(Purpose::Synthesize, seed, part, index as u64);
-        draw(class, &mut draws, image);
+        (kind.draw)(class, &mut draws, image);
         labels.push(u8::try_from(class).expect("ten classes"));
     }
     Dataset::new(DatasetParts {
-        name: NAME.to_owned(),
+        name: kind.name.to_owned(),
         images,
         labels,
-        height: SIDE,
-        width: SIDE,
-        channels: 1,
+        height: kind.side,
+        width: kind.side,
+        channels: kind.channels,
         classes: CLASSES.map(str::to_owned).to_vec(),
         normalization: Normalization::new(48, 0.25).expect("a positive deviation"),
     })

@@ -3,9 +3,9 @@
 //! Each class has its shape and its hue over a background of dim noise: a narrow network learns it in seconds, and a
 //! network that mixes up channels does not.
 
-use super::{CLASSES, Lengths, distance, parts};
-use crate::random::{Draws, Purpose};
-use crate::{Dataset, DatasetParts, Normalization, Split};
+use super::{CLASSES, Kind, Lengths, distance, generate, parts};
+use crate::random::Draws;
+use crate::{Dataset, Split};
 
 /// Its name where a name of the catalog is asked for.
 pub const COLOUR_NAME: &str = "synthetic-colour";
@@ -14,7 +14,7 @@ const SIDE: usize = 32;
 
 /// `len` images, 32x32x3, the classes in turn; the same for the same seed.
 pub fn colours(len: usize, seed: u64) -> Dataset {
-    generate(len, seed, 2)
+    generate(&COLOUR, len, seed, 2)
 }
 
 /// Three parts of coloured shapes that share no image.
@@ -22,30 +22,10 @@ pub fn colours(len: usize, seed: u64) -> Dataset {
 /// # Panics
 /// If no image is left to train on.
 pub fn colour_split(lengths: Lengths, seed: u64) -> Split {
-    parts(lengths, seed, |len, part| generate(len, seed, 2 + part))
+    parts(lengths, seed, |len, part| generate(&COLOUR, len, seed, 2 + part))
 }
 
-fn generate(len: usize, seed: u64, part: u64) -> Dataset {
-    let mut images = vec![0; len * SIDE * SIDE * 3];
-    let mut labels = Vec::with_capacity(len);
-    for (index, image) in images.chunks_exact_mut(SIDE * SIDE * 3).enumerate() {
-        let class = index % CLASSES.len();
-        let mut draws = Draws::new(Purpose::Synthesize, seed, part, index as u64);
-        draw(class, &mut draws, image);
-        labels.push(u8::try_from(class).expect("ten classes"));
-    }
-    Dataset::new(DatasetParts {
-        name: COLOUR_NAME.to_owned(),
-        images,
-        labels,
-        height: SIDE,
-        width: SIDE,
-        channels: 3,
-        classes: CLASSES.map(str::to_owned).to_vec(),
-        normalization: Normalization::new(48, 0.25).expect("a positive deviation"),
-    })
-    .expect("generated to fit")
-}
+const COLOUR: Kind = Kind { name: COLOUR_NAME, side: SIDE, channels: 3, draw };
 
 #[expect(clippy::cast_precision_loss, reason = "coordinates are below 32, classes below 10")]
 #[expect(
