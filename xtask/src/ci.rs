@@ -36,7 +36,7 @@ const STEPS: [Step; 10] = [
     Step { name: "tests on the host", action: host },
     Step { name: "docs", action: docs },
     Step { name: "core without std", action: no_std },
-    Step { name: "tests on the emulated Atom", action: || test::atom(&[]) },
+    Step { name: "tests on an Atom", action: || test::atom(&[]) },
     Step { name: "tests on AArch64", action: aarch64 },
     Step { name: "licences", action: deny },
     Step { name: "book", action: book },
