@@ -74,13 +74,9 @@ fn pair(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
             let mut bools = Vec::new();
             for [i, j] in pairs {
                 let (a, b) = (a[i], b[j]);
-                match op.as_str() {
-                    "Equal" => bools.push(a == b),
-                    "Less" => bools.push(a < b),
-                    "LessOrEqual" => bools.push(a <= b),
-                    "Greater" => bools.push(a > b),
-                    "GreaterOrEqual" => bools.push(a >= b),
-                    _ => ints.push(int_binary(&op, a, b, truncated).ok_or_else(fail)?),
+                match compare(&op, a, b) {
+                    Some(holds) => bools.push(holds),
+                    None => ints.push(int_binary(&op, a, b, truncated).ok_or_else(fail)?),
                 }
             }
             if bools.is_empty() { Data::Ints(ints) } else { Data::Bools(bools) }
@@ -90,14 +86,10 @@ fn pair(folder: &mut Folder<'_>) -> Result<Constant, NodeError> {
             let mut bools = Vec::new();
             for [i, j] in pairs {
                 let (a, b) = (a[i], b[j]);
-                match op.as_str() {
-                    "Equal" => bools.push(a == b),
-                    "Less" => bools.push(a < b),
-                    "LessOrEqual" => bools.push(a <= b),
-                    "Greater" => bools.push(a > b),
-                    "GreaterOrEqual" => bools.push(a >= b),
-                    "Mod" if truncated => floats.push(a % b),
-                    _ => floats.push(float_binary(&op, a, b).ok_or_else(fail)?),
+                match compare(&op, a, b) {
+                    Some(holds) => bools.push(holds),
+                    None if op == "Mod" && truncated => floats.push(a % b),
+                    None => floats.push(float_binary(&op, a, b).ok_or_else(fail)?),
                 }
             }
             if bools.is_empty() { Data::Floats(floats) } else { Data::Bools(bools) }
@@ -134,6 +126,18 @@ fn like(exponent: Constant, base: &Constant) -> Constant {
         (data, _) => data,
     };
     Constant { dims, data }
+}
+
+/// Whether the comparison holds; `None` for operators that do not compare numbers.
+fn compare<T: PartialOrd>(op: &str, a: T, b: T) -> Option<bool> {
+    match op {
+        "Equal" => Some(a == b),
+        "Less" => Some(a < b),
+        "LessOrEqual" => Some(a <= b),
+        "Greater" => Some(a > b),
+        "GreaterOrEqual" => Some(a >= b),
+        _ => None,
+    }
 }
 
 fn int_binary(op: &str, a: i64, b: i64, truncated: bool) -> Option<i64> {
