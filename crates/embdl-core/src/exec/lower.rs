@@ -14,7 +14,7 @@ use super::session::{CpuSession, Step, unmeasured};
 use super::work::Work;
 use crate::encoding::EncodingError;
 use crate::kernels::resize::ResizePlan;
-use crate::kernels::{Kernels, WindowGeometry};
+use crate::kernels::{Kernels, OneThread, Parallel, WindowGeometry};
 use crate::model::{EncodedTensor, Model, Node};
 use crate::op::{Activation, Op};
 use crate::plan::Plan;
@@ -27,6 +27,7 @@ pub(super) fn load(
     kernels: Arc<dyn Kernels>,
 ) -> Result<CpuSession, RuntimeError> {
     let too_large = |needed| RuntimeError::TooLarge { needed, allowed: options.max_memory_bytes };
+    let parallel: Arc<dyn Parallel> = Arc::new(OneThread);
     let types = check(model, options.batch)?;
     let plan = Plan::new(model, &types).ok_or_else(|| too_large(usize::MAX))?;
     let nodes: Vec<Lowering<'_, '_>> = model
@@ -38,6 +39,7 @@ pub(super) fn load(
             types: &types,
             plan: &plan,
             kernels: &*kernels,
+            parallel: &*parallel,
             options,
         })
         .collect();
@@ -88,6 +90,7 @@ pub(super) fn load(
         weight_bytes: steps.iter().map(|step| step.work.weight_bytes()).sum(),
         steps,
         kernels,
+        parallel,
     })
 }
 
@@ -106,6 +109,7 @@ struct Lowering<'m, 'l> {
     types: &'l [ValueType],
     plan: &'l Plan,
     kernels: &'l dyn Kernels,
+    parallel: &'l dyn Parallel,
     options: &'l LoadOptions,
 }
 

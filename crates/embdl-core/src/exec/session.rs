@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use bytemuck::cast_slice;
 
 use super::memory::{Arena, Readable};
-use super::work::Work;
-use crate::kernels::Kernels;
+use super::work::{Machine, Work};
+use crate::kernels::{Kernels, Parallel};
 use crate::plan::Place;
 use crate::runtime::{MemoryUse, NodeProfile, Profile, RuntimeError, Session, TensorSpec};
 use crate::tensor::{TensorMut, TensorRef};
@@ -26,6 +26,7 @@ pub(super) struct Step {
 /// Session of a CPU.
 pub(super) struct CpuSession {
     pub(super) kernels: Arc<dyn Kernels>,
+    pub(super) parallel: Arc<dyn Parallel>,
     pub(super) steps: Vec<Step>,
     pub(super) arena: Arena,
     pub(super) scratch: Arena,
@@ -67,7 +68,8 @@ impl Session for CpuSession {
             if let Place::Arena(range) = &step.output {
                 let (readable, out) =
                     Readable::split(self.arena.bytes_mut(), inputs, range.clone());
-                step.work.run(step, &*self.kernels, &readable, out, self.scratch.bytes_mut());
+                let machine = Machine { kernels: &*self.kernels, parallel: &*self.parallel };
+                step.work.run(step, machine, &readable, out, self.scratch.bytes_mut());
             }
             if let (Some(clock), Some(start), Some(profile)) =
                 (self.clock, start, &mut self.profile)

@@ -41,10 +41,8 @@ pub(super) fn choose_form(
             && u32::try_from(elements).is_ok()
             && entries <= elements
             && !matches!(weight.values, Values::Int { bits: 9.. });
-        #[expect(clippy::cast_precision_loss, reason = "a share needs no more precision")]
-        let density = entries as f32 / elements as f32;
         let asked = match wanted {
-            WeightForm::Auto => kernels.prefers_sparse(density, quantized),
+            WeightForm::Auto => kernels.prefers_sparse(density(weight), quantized),
             WeightForm::Dense => false,
             WeightForm::Compressed => true,
         };
@@ -59,6 +57,15 @@ pub(super) fn choose_form(
         Form::Codebook
     } else {
         Form::Dense
+    }
+}
+
+/// Share of the positions that have a symbol.
+pub(super) fn density(weight: &EncodedTensor<'_>) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more precision")]
+    match weight.layout {
+        Layout::Dense => 1.0,
+        Layout::Sparse { symbol_count, .. } => symbol_count as f32 / weight.shape.len() as f32,
     }
 }
 

@@ -15,13 +15,13 @@ use crate::kernels::pool::{AverageRequant, average_pool_f32, average_pool_u8};
 use crate::kernels::product::Rows;
 use crate::kernels::resize::ResizePlan;
 use crate::kernels::{
-    CodebookQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels, PackedF32,
-    PackedQ8, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
+    CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels,
+    PackedF32, PackedQ8, Parallel, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
 };
 use crate::op::{Lrn, ResizeMode, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant};
 use crate::tensor::DType;
-pub(super) use conv::{Conv, Stage};
+pub(super) use conv::{Conv, OwnConv, Stage};
 pub(super) use pointwise::{ConcatPart, Padding};
 
 /// A node's computation.
@@ -38,6 +38,10 @@ pub(super) enum Work {
         /// What pads hold.
         zero_point: u8,
     },
+    /// Convolution in a way of the runtime.
+    OwnConvF32(OwnConv<Box<dyn ConvF32>>),
+    /// The same in integers.
+    OwnConvQ8(OwnConv<Box<dyn ConvQ8>>, Stage),
     /// Depthwise convolution.
     DepthwiseF32 {
         /// Where the window goes.
@@ -122,6 +126,13 @@ pub(super) enum Work {
     DequantizeI32(f32),
 }
 
+/// What a session computes on.
+#[derive(Clone, Copy)]
+pub(super) struct Machine<'a> {
+    pub(super) kernels: &'a dyn Kernels,
+    pub(super) parallel: &'a dyn Parallel,
+}
+
 impl Work {
     /// Name of the kernel that runs.
     pub(super) fn kernel_name(&self, kernels: &dyn Kernels) -> &'static str {
@@ -129,6 +140,8 @@ impl Work {
             Self::Alias => "alias",
             Self::ConvF32(..) | Self::DenseF32(..) => kernels.kernel_name(KernelKind::GemmF32),
             Self::ConvQ8 { .. } | Self::DenseQ8(..) => kernels.kernel_name(KernelKind::GemmQ8),
+            Self::OwnConvF32(conv) => conv.name,
+            Self::OwnConvQ8(conv, _) => conv.name,
             Self::DepthwiseF32 { .. } => kernels.kernel_name(KernelKind::DepthwiseF32),
             Self::DepthwiseQ8 { .. } => kernels.kernel_name(KernelKind::DepthwiseQ8),
             Self::SparseF32(..) => kernels.kernel_name(KernelKind::SparseF32),
@@ -168,6 +181,8 @@ impl Work {
         match self {
             Self::ConvF32(conv, _) => conv.groups.iter().map(PackedF32::size_bytes).sum(),
             Self::ConvQ8 { conv, .. } => conv.groups.iter().map(|(w, _)| w.size_bytes()).sum(),
+            Self::OwnConvF32(conv) => conv.packed.weight_bytes(),
+            Self::OwnConvQ8(conv, _) => conv.packed.weight_bytes(),
             Self::DepthwiseF32 { weights, bias, .. } => (weights.len() + bias.len()) * 4,
             Self::DepthwiseQ8 { weights, bias, .. } => weights.len() + bias.len() * 4,
             Self::DenseF32(_, weights, _) => weights.size_bytes(),
@@ -186,11 +201,12 @@ impl Work {
     pub(super) fn run(
         &self,
         step: &Step,
-        kernels: &dyn Kernels,
+        machine: Machine<'_>,
         memory: &Readable<'_>,
         out: &mut [u8],
         scratch: &mut [u8],
     ) {
+        let Machine { kernels, parallel } = machine;
         let input = || memory.bytes(&step.inputs[0]);
         let floats = || memory.f32(&step.inputs[0]);
         match self {
@@ -206,6 +222,17 @@ impl Work {
             }
             Self::ConvQ8 { conv, zero_point } => {
                 conv.run_q8(kernels, input(), out, scratch, *zero_point);
+            }
+            Self::OwnConvF32(conv) => {
+                let scratch = cast_slice_mut(scratch);
+                for (input, out) in conv.samples(floats(), cast_slice_mut(out), 1) {
+                    conv.packed.run(parallel, input, out, scratch);
+                }
+            }
+            Self::OwnConvQ8(conv, stage) => {
+                for (input, out) in conv.samples(input(), out, stage.size_bytes()) {
+                    stage.run(out, |out| conv.packed.run(parallel, input, out, scratch));
+                }
             }
             Self::DepthwiseF32 { geometry, weights, bias, clamp } => {
                 let (geometry, clamp) = (*geometry, *clamp);

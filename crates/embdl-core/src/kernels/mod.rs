@@ -4,9 +4,12 @@
 //! stay in cache; dense layers are GEMM, sparse rows, or codebook rows. A runtime overrides what it has vector code for.
 //! Integer results must equal the reference's bit for bit; float results may differ by the order of summation.
 
+use alloc::vec::Vec;
+
 use crate::quant::Requant;
 
 pub mod codebook;
+pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
 pub mod gemm;
@@ -14,6 +17,7 @@ pub mod im2col;
 pub mod layout;
 pub mod lrn;
 pub mod packed;
+pub mod parallel;
 pub mod pool;
 pub mod product;
 mod reference;
@@ -22,7 +26,9 @@ pub mod softmax;
 pub mod sparse;
 mod window;
 
+pub use conv::{ConvF32, ConvProblem, ConvQ8, ConvWay, ConvWeights, PreparedF32, PreparedQ8};
 pub use packed::{CodebookQ8, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile};
+pub use parallel::{OneThread, Parallel};
 pub use reference::Reference;
 pub use window::WindowGeometry;
 
@@ -181,6 +187,43 @@ pub trait Kernels: Send + Sync {
     /// Whether a dense layer of `density` (share of non-zero weights) is expected to run faster as sparse rows.
     fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
         density < if quantized { 0.25 } else { 0.1 }
+    }
+
+    /// Ways beside im2col and GEMM in which this level computes a float convolution.
+    fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+        let _ = problem;
+        Vec::new()
+    }
+
+    /// Packs a float convolution for one of the ways that were offered for `problem`, by its name; `None` where the
+    /// weights do not suit it, and the convolution runs as GEMM. `clamp` bounds the result.
+    fn conv_f32(
+        &self,
+        way: &str,
+        problem: &ConvProblem,
+        weights: ConvWeights<'_, f32, f32>,
+        clamp: (f32, f32),
+    ) -> PreparedF32 {
+        let _ = (way, problem, weights, clamp);
+        None
+    }
+
+    /// Ways beside im2col and GEMM in which this level computes an integer convolution.
+    fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+        let _ = problem;
+        Vec::new()
+    }
+
+    /// As [`Self::conv_f32`], for levels with `zero_point`, which is not folded into the bias.
+    fn conv_q8(
+        &self,
+        way: &str,
+        problem: &ConvProblem,
+        weights: ConvWeights<'_, i8, i32>,
+        zero_point: u8,
+    ) -> PreparedQ8 {
+        let _ = (way, problem, weights, zero_point);
+        None
     }
 
     /// f32 GEMM. Weights are packed by `tile_f32`.

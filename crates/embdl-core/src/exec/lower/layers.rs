@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use super::super::check::invalid;
 use super::super::weights::{self, Form};
-use super::super::work::{Conv, Stage, Work};
+use super::super::work::{Conv, OwnConv, Stage, Work};
 use super::pointwise::levels;
 use super::{Lowering, Need};
-use crate::kernels::WindowGeometry;
+use crate::kernels::conv::cheapest;
+use crate::kernels::{ConvProblem, ConvWay, ConvWeights, WindowGeometry};
 use crate::model::EncodedTensor;
 use crate::op::{Activation, Conv2d, Op};
 use crate::plan::ALIGNMENT;
@@ -40,7 +41,14 @@ impl<'m> Lowering<'m, '_> {
                 let row = k.checked_mul(size)?;
                 let scratch = self.block_rows(conv, row).checked_mul(row)?;
                 let scratch_bytes = scratch.checked_next_multiple_of(ALIGNMENT)?;
-                Some(Need { weight_bytes: group.checked_mul(groups)?, scratch_bytes })
+                let mut need = Need { weight_bytes: group.checked_mul(groups)?, scratch_bytes };
+                // Weights that do not suit the way run as GEMM after all.
+                if let Some(way) = self.own_way(&self.problem(conv, weight)) {
+                    need.weight_bytes = need.weight_bytes.max(way.weight_bytes);
+                    let scratch_bytes = way.scratch_bytes.checked_next_multiple_of(ALIGNMENT)?;
+                    need.scratch_bytes = need.scratch_bytes.max(scratch_bytes);
+                }
+                Some(need)
             }
             _ => {
                 let form = self.form(weight);
@@ -65,6 +73,15 @@ impl<'m> Lowering<'m, '_> {
                 let bias = if bias.is_empty() { alloc::vec![0; n] } else { bias };
                 return Ok(Work::DepthwiseQ8 { geometry, weights, bias, zero_point, stage });
             }
+            let problem = self.problem(conv, weight);
+            if let Some(way) = self.own_way(&problem) {
+                let decoded = weight.decode_i8().map_err(failed)?;
+                let weights = ConvWeights { weights: &decoded, bias: &bias };
+                if let Some(packed) = self.kernels.conv_q8(way.name, &problem, weights, zero_point)
+                {
+                    return Ok(Work::OwnConvQ8(own(&problem, &way, packed), stage));
+                }
+            }
             let tile = self.kernels.tile_q8();
             let packed =
                 weights::pack_q8(weight, &bias, groups, zero_point, tile).map_err(failed)?;
@@ -82,10 +99,40 @@ impl<'m> Lowering<'m, '_> {
             let bias = if bias.is_empty() { alloc::vec![0.0; n] } else { bias };
             return Ok(Work::DepthwiseF32 { geometry, weights, bias, clamp });
         }
+        let problem = self.problem(conv, weight);
+        if let Some(way) = self.own_way(&problem) {
+            let decoded = weight.dequantize().map_err(failed)?;
+            let weights = ConvWeights { weights: &decoded, bias: &bias };
+            if let Some(packed) = self.kernels.conv_f32(way.name, &problem, weights, clamp) {
+                return Ok(Work::OwnConvF32(own(&problem, &way, packed)));
+            }
+        }
         let tile = self.kernels.tile_f32();
         let groups = weights::pack_f32(weight, &bias, groups, tile).map_err(failed)?;
         let block = self.block_rows(conv, k * 4);
         Ok(Work::ConvF32(Conv { geometry, out_stride: self.out_stride(), groups, block }, clamp))
+    }
+
+    /// What the runtime is asked for a way of its own for.
+    fn problem(&self, conv: &Conv2d, weight: &EncodedTensor<'_>) -> ConvProblem {
+        ConvProblem {
+            geometry: WindowGeometry::new(&conv.window, self.from().shape, self.to().shape),
+            groups: conv.groups as usize,
+            n: weight.shape.dim(0),
+            out_stride: self.out_stride(),
+            density: weights::density(weight),
+            threads: self.parallel.threads(),
+        }
+    }
+
+    /// The runtime's own way for a convolution, where it is expected to be faster than GEMM.
+    fn own_way(&self, problem: &ConvProblem) -> Option<ConvWay> {
+        let ways = if self.quantized() {
+            self.kernels.conv_q8_ways(problem)
+        } else {
+            self.kernels.conv_f32_ways(problem)
+        };
+        cheapest(ways, problem)
     }
 
     /// Elements from one row of the result to the next: its channels, or those of the concatenation that it lies in.
@@ -203,6 +250,12 @@ impl<'m> Lowering<'m, '_> {
         let rows = BLOCK_BYTES / row_bytes.max(1) / BLOCK_ROWS * BLOCK_ROWS;
         rows.max(BLOCK_ROWS).min(pixels)
     }
+}
+
+/// A convolution that the runtime packed for `way`.
+const fn own<C>(problem: &ConvProblem, way: &ConvWay, packed: C) -> OwnConv<C> {
+    let ConvProblem { geometry, out_stride, .. } = *problem;
+    OwnConv { geometry, out_stride, name: way.name, packed }
 }
 
 /// The weights of a layer without groups.

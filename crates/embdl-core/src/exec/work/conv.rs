@@ -20,6 +20,32 @@ pub(in crate::exec) struct Conv<W> {
     pub(in crate::exec) block: usize,
 }
 
+/// A convolution that the runtime packed.
+#[derive(Debug)]
+pub(in crate::exec) struct OwnConv<C> {
+    pub(in crate::exec) geometry: WindowGeometry,
+    /// Elements from one row of the result to the next.
+    pub(in crate::exec) out_stride: usize,
+    /// Name of the way.
+    pub(in crate::exec) name: &'static str,
+    pub(in crate::exec) packed: C,
+}
+
+impl<C> OwnConv<C> {
+    /// Input and result of each sample; results are `size` elements of `T` each.
+    pub(super) fn samples<'a, T>(
+        &self,
+        input: &'a [T],
+        out: &'a mut [T],
+        size: usize,
+    ) -> impl Iterator<Item = (&'a [T], &'a mut [T])> + use<'a, T, C> {
+        let pixels = self.geometry.output[0] * self.geometry.output[1];
+        // Within a concatenation, what follows the last row's channels belongs to no row.
+        let outs = out.chunks_mut(pixels * self.out_stride * size);
+        input.chunks_exact(self.geometry.input_len()).zip(outs)
+    }
+}
+
 /// Where accumulators go.
 #[derive(Debug)]
 pub(in crate::exec) enum Stage {

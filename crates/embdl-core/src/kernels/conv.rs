@@ -1,0 +1,119 @@
+//! Convolutions that a runtime computes in a way of its own: what there is to compute, and the ways that it offers.
+//!
+//! Every convolution can run as im2col and GEMM. Where a runtime knows a better way (Winograd, sparse, direct), it offers
+//! that with its estimated cost; `load` takes the cheapest and lets the runtime pack the weights for it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::parallel::Parallel;
+use super::{OutQ8, WindowGeometry};
+
+/// A convolution of one sample, before its weights are decoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvProblem {
+    /// Where the window goes.
+    pub geometry: WindowGeometry,
+    /// Groups of channels; both channel numbers are multiples of it.
+    pub groups: usize,
+    /// Output channels of all groups.
+    pub n: usize,
+    /// Elements from one row of the result to the next: at least `n`.
+    pub out_stride: usize,
+    /// Share of weights that are not zero, as far as the file says.
+    pub density: f32,
+    /// Threads that it will run on.
+    pub threads: usize,
+}
+
+impl ConvProblem {
+    /// Elements of a window of one group: length of a row of the matrix product.
+    #[must_use]
+    pub const fn k(&self) -> usize {
+        let [kh, kw] = self.geometry.kernel;
+        kh * kw * self.geometry.input[2] / self.groups
+    }
+
+    /// Multiply-accumulates of a sample.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub const fn macs(&self) -> f32 {
+        let [oh, ow] = self.geometry.output;
+        (oh * ow * self.n) as f32 * self.k() as f32
+    }
+
+    /// Whether every window is one pixel and every pixel a window, so that the input is the matrix.
+    #[must_use]
+    pub fn is_pointwise(&self) -> bool {
+        let geometry = &self.geometry;
+        geometry.kernel == [1, 1]
+            && geometry.stride == [1, 1]
+            && geometry.pad_before == [0, 0]
+            && geometry.pad_after == [0, 0]
+    }
+
+    /// What im2col and GEMM cost, in the unit of [`ConvWay::cost`]: the products, and for each element that is copied as
+    /// much as a few products.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn gemm_cost(&self) -> f32 {
+        const COPY: f32 = 4.0;
+        let [oh, ow] = self.geometry.output;
+        let copied = if self.is_pointwise() { 0 } else { oh * ow * self.k() * self.groups };
+        self.macs() + COPY * copied as f32
+    }
+}
+
+/// A way to compute a convolution that a runtime offers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvWay {
+    /// Name of the kernel, which profiles show.
+    pub name: &'static str,
+    /// Time, in multiply-accumulates that GEMM does meanwhile.
+    pub cost: f32,
+    /// Bytes of the packed weights.
+    pub weight_bytes: usize,
+    /// Bytes of scratch that a run needs.
+    pub scratch_bytes: usize,
+}
+
+/// A float convolution with its weights, packed by the runtime that offered the way.
+pub trait ConvF32: fmt::Debug + Send + Sync {
+    /// Bytes held.
+    fn weight_bytes(&self) -> usize;
+
+    /// Computes one sample: `input` has the geometry's elements, `out` rows of `out_stride` of which `n` are written,
+    /// `scratch` what the way asked for.
+    fn run(&self, parallel: &dyn Parallel, input: &[f32], out: &mut [f32], scratch: &mut [f32]);
+}
+
+/// An integer convolution with its weights, packed by the runtime that offered the way.
+pub trait ConvQ8: fmt::Debug + Send + Sync {
+    /// Bytes held.
+    fn weight_bytes(&self) -> usize;
+
+    /// As [`ConvF32::run`], on levels. Accumulators are those of the matrix product, bit for bit.
+    fn run(&self, parallel: &dyn Parallel, input: &[u8], out: OutQ8<'_>, scratch: &mut [u8]);
+}
+
+/// Decoded weights of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvWeights<'a, W, B> {
+    /// `[n, kh, kw, input channels of a group]`.
+    pub weights: &'a [W],
+    /// `n` biases, or none for zeros.
+    pub bias: &'a [B],
+}
+
+/// A packed float convolution, if the runtime took the way.
+pub type PreparedF32 = Option<Box<dyn ConvF32>>;
+/// A packed integer convolution, if the runtime took the way.
+pub type PreparedQ8 = Option<Box<dyn ConvQ8>>;
+
+/// The cheapest of `ways`, where it costs less than im2col and GEMM.
+#[must_use]
+pub fn cheapest(ways: Vec<ConvWay>, problem: &ConvProblem) -> Option<ConvWay> {
+    let best = ways.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
+    best.filter(|way| way.cost < problem.gemm_cost())
+}
