@@ -31,6 +31,7 @@ const CHECK_FAILED: i32 = 3;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let aarch64 = setup::aarch64()?;
+    setup::dataset();
     say("building the embdl command and the programs for this machine");
     let host = build::programs("host", "release")?;
     say("building the runner for AArch64");

@@ -56,16 +56,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let test_runner = if has_nextest() { "cargo-nextest" } else { "cargo test (no cargo-nextest)" };
     say(format!("tests run by {test_runner}"));
-    let has_dataset = Path::new("/usr/share/datasets/fashion-mnist").is_dir();
-    if args.dataset && !has_dataset {
-        apt::install(&["dataset-fashion-mnist"], "the data set of the demo")?;
+    if args.dataset {
+        dataset();
     }
-    let source = if has_dataset { "Debian's package" } else { "fetched when first needed" };
+    let source = if has_dataset() { "Debian's package" } else { "fetched when first needed" };
     say(format!("Fashion-MNIST: {source}"));
     onnx::node_tests()?;
     photographs::photographs()?;
     say(format!("setup done in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// Sees to Debian's package of Fashion-MNIST, where this system has one. Without it, `embdl` fetches the files.
+pub(crate) fn dataset() {
+    if has_dataset() {
+        return;
+    }
+    if let Err(error) = apt::install(&["dataset-fashion-mnist"], "the data set of the demo") {
+        warn(format!("{error:#}; Fashion-MNIST is fetched when it is first needed"));
+    }
+}
+
+fn has_dataset() -> bool {
+    Path::new("/usr/share/datasets/fashion-mnist").is_dir()
 }
 
 /// Whether tests can be run by cargo-nextest.
