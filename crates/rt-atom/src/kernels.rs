@@ -1,14 +1,20 @@
 //! The levels as implementations of `Kernels`: each kernel is written once, over `Simd`, and compiled for each level here.
 
+use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
-    CodebookQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, RowsF32,
-    RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
+    KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
+    WindowGeometry,
 };
 
 use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
 use crate::simd::Simd;
+use conv::ConvKernels;
+use conv::transform::{InputTiles, OutputTiles, Size};
+use gemm::Runs;
 
 mod codebook;
+mod conv;
 mod depthwise;
 pub(crate) mod gemm;
 mod output;
@@ -27,13 +33,59 @@ macro_rules! level {
     (
         $level:ident $isa:literal, features $features:literal,
         sparse below $sparse_f32:literal and $sparse_q8:literal,
-        gemm_f32 by $gemm_f32:path, $tile_f32:expr,
+        gemm_f32 by $gemm_f32:path, $gemm_runs:path, $tile_f32:expr,
         $(=> $lesser:ident,)?
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
         $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
         $max_f32_name:ident $max_u8_name:ident
+        $direct:ident $winograd_f4:ident $winograd_f6:ident
     ) => {
         const _: () = {
+            level!(@compile $features, $level, gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]), $gemm_runs);
+            level!(@compile $features, $level, input_f4(job: &InputTiles<'_>, out: &mut [f32]), conv::transform::input_f4);
+            level!(@compile $features, $level, input_f6(job: &InputTiles<'_>, out: &mut [f32]), conv::transform::input_f6);
+            level!(@compile $features, $level, output_f4(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::transform::output_f4);
+            level!(@compile $features, $level, output_f6(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::transform::output_f6);
+
+            impl ConvKernels for LevelKernels<$level> {
+                const NAMES: conv::Names = conv::Names {
+                    direct: stringify!($direct),
+                    winograd_f4: stringify!($winograd_f4),
+                    winograd_f6: stringify!($winograd_f6),
+                };
+                const LANES: usize = <$level as Simd>::LANES;
+                const MR: usize = <$level as Simd>::MR_F32;
+
+                fn tile(self) -> Tile {
+                    self.tile_f32()
+                }
+
+                fn gemm_runs(self, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
+                    // SAFETY: the token proves that the CPU has the features, here and below.
+                    unsafe { gemm_runs(self.0, job, runs, out) }
+                }
+
+                fn gemm(self, job: &GemmF32<'_>, out: &mut [f32]) {
+                    self.gemm_f32(job, out);
+                }
+
+                fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {
+                    // SAFETY: the token.
+                    match size {
+                        Size::F4 => unsafe { input_f4(self.0, job, out) },
+                        Size::F6 => unsafe { input_f6(self.0, job, out) },
+                    }
+                }
+
+                fn output(self, size: Size, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+                    // SAFETY: the token.
+                    match size {
+                        Size::F4 => unsafe { output_f4(self.0, job, out) },
+                        Size::F6 => unsafe { output_f6(self.0, job, out) },
+                    }
+                }
+            }
+
             level!(@compile $features, $level, $gemm_f32_name(job: &GemmF32<'_>, out: &mut [f32]), $gemm_f32);
             level!(@compile $features, $level, $gemm_q8_name(job: &GemmQ8<'_>, out: OutQ8<'_>), gemm::q8::gemm);
             level!(@compile $features, $level, $sparse_f32_name(job: &RowsF32<'_, SparseF32>, out: &mut [f32]), sparse::gemm_f32);
@@ -75,8 +127,22 @@ macro_rules! level {
                     density < if quantized { $sparse_q8 } else { $sparse_f32 }
                 }
 
+                fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+                    conv::ways_f32(*self, problem)
+                }
+
+                fn conv_f32(
+                    &self,
+                    way: &str,
+                    problem: &ConvProblem,
+                    weights: ConvWeights<'_, f32, f32>,
+                    clamp: (f32, f32),
+                ) -> PreparedF32 {
+                    conv::prepare_f32(*self, way, problem, weights, clamp)
+                }
+
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
-                    // SAFETY: the token proves that the CPU has the features, here and below.
+                    // SAFETY: the token.
                     unsafe { $gemm_f32_name(self.0, job, out) }
                 }
 
@@ -143,7 +209,7 @@ macro_rules! level {
         };
     };
     (@compile $features:literal, $level:ident, $name:ident($($arg:ident: $type:ty),+), $kernel:path) => {
-        #[expect(non_snake_case, reason = "the grammar of kernel names")]
+        #[allow(non_snake_case, reason = "the grammar of kernel names; not all functions have such")]
         #[target_feature(enable = $features)]
         fn $name(level: $level, $($arg: $type),+) {
             $kernel(level, $($arg),+);
@@ -154,30 +220,33 @@ macro_rules! level {
 level! {
     Sse41 "sse41", features "sse4.1,ssse3",
     sparse below 0.15 and 0.04,
-    gemm_f32 by gemm::pairs::gemm, gemm::pairs::TILE,
+    gemm_f32 by gemm::pairs::gemm, gemm::pairs::gemm_runs, gemm::pairs::TILE,
     gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
     gemm_qu8_bsrw_8x1__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41
+    conv_f32_f32_4x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
 }
 
 level! {
     Avx2 "avx2", features "avx2,fma",
     sparse below 0.1 and 0.015,
-    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx2>(),
+    gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx2>(),
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
     gemm_qu8_bsrw_16x1__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
     depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2
+    conv_f32_f32_6x16__avx2 winograd_f32_f32_4x8__avx2 winograd_f32_f32_6x8__avx2
 }
 
 level! {
     Avx512 "avx512", features "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     sparse below 0.1 and 0.015,
-    gemm_f32 by gemm::f32::gemm, gemm::f32::tile::<Avx512>(),
+    gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx512>(),
     => Avx2,
     gemm_f32_f32_12x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
     gemm_qu8_bsrw_32x1__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
     depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512
+    conv_f32_f32_12x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
 }
 
 /// A level that is `$base` with byte dot products: only what multiplies bytes is compiled anew.
@@ -216,6 +285,20 @@ macro_rules! level_with_dot {
 
                 fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
                     self.base().prefers_sparse(density, quantized)
+                }
+
+                fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+                    self.base().conv_f32_ways(problem)
+                }
+
+                fn conv_f32(
+                    &self,
+                    way: &str,
+                    problem: &ConvProblem,
+                    weights: ConvWeights<'_, f32, f32>,
+                    clamp: (f32, f32),
+                ) -> PreparedF32 {
+                    self.base().conv_f32(way, problem, weights, clamp)
                 }
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {

@@ -12,7 +12,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
-use crate::{networks, rows, windows};
+use crate::{convolutions, networks, rows, windows};
 
 /// Times what it is given.
 pub(crate) type Time<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
@@ -65,6 +65,9 @@ pub(crate) fn run() {
                 });
             }
         }
+        convolutions::run(&**kernels, &mut |name, kernel, macs, run| {
+            report(name, kernel, macs, f32_peak, run);
+        });
         networks::run(isa, &mut |name, kernel, macs, run| {
             report(name, kernel, macs, f64::NAN, run);
         });

@@ -6,6 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 mod bench;
 #[cfg(target_arch = "x86_64")]
+mod convolutions;
+#[cfg(target_arch = "x86_64")]
 mod networks;
 #[cfg(target_arch = "x86_64")]
 mod rows;

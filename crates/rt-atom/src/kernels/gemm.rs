@@ -16,12 +16,36 @@ pub(crate) mod q8;
 /// Bytes of rows that one block holds: they stay in a second-level cache while panel after panel passes by.
 const BLOCK_BYTES: usize = 128 * 1024;
 
+/// How the elements of a row along k lie in memory: runs of the same length, the same distance apart. A window of a
+/// convolution is one run a line, so that its rows need not be copied together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Runs {
+    /// Runs.
+    pub(crate) count: usize,
+    /// Elements of a run.
+    pub(crate) len: usize,
+    /// Elements from the start of one run to the next.
+    pub(crate) step: usize,
+}
+
+impl Runs {
+    /// One run.
+    pub(crate) const fn whole(k: usize) -> Self {
+        Self { count: 1, len: k, step: 0 }
+    }
+
+    /// Elements from the start of a row to its end.
+    const fn span(self) -> usize {
+        (self.count - 1) * self.step + self.len
+    }
+}
+
 /// One panel of float weights.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PanelF32<'a> {
     /// Elements along k.
-    k: usize,
-    /// `k` rounded up to `kr`, times `nr`, weights.
+    runs: Runs,
+    /// For each run its length rounded up to `kr`, times `nr`, weights.
     weights: &'a [f32],
     /// `nr` biases.
     bias: &'a [f32],
@@ -78,24 +102,27 @@ impl Products {
     }
 }
 
-/// The panels of a float job, with the first channel of each.
+/// The panels of a float job, with the first channel of each; rows of the left-hand side are `runs`.
 ///
 /// # Panics
-/// If a slice is shorter than the job says, or the weights are packed for another tile.
+/// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
 fn panels_f32<'a>(
     job: &GemmF32<'a>,
+    runs: Runs,
     out_len: usize,
     tile: Tile,
 ) -> impl Iterator<Item = (usize, PanelF32<'a>)> {
     let PackedF32 { n, k, tile: packed, data, bias } = job.weights;
     assert!(*packed == tile, "weights are packed for {packed:?}, not {tile:?}");
-    check(job.m, *k, *n, (job.lhs.len(), job.lhs_stride), (out_len, job.out_stride));
-    let (n, k, clamp) = (*n, *k, job.clamp);
-    let panel_len = k.next_multiple_of(tile.kr) * tile.nr;
+    let packed_k = runs.count * runs.len.next_multiple_of(tile.kr);
+    assert!(k.next_multiple_of(tile.kr) == packed_k, "weights of {k} elements for {runs:?}");
+    check(job.m, runs.span(), *n, (job.lhs.len(), job.lhs_stride), (out_len, job.out_stride));
+    let (n, clamp) = (*n, job.clamp);
+    let panel_len = packed_k * tile.nr;
     bias.chunks_exact(tile.nr).enumerate().map(move |(index, bias)| {
         let weights = &data[index * panel_len..][..panel_len];
         let channel = index * tile.nr;
-        (channel, PanelF32 { k, weights, bias, count: tile.nr.min(n - channel), clamp })
+        (channel, PanelF32 { runs, weights, bias, count: tile.nr.min(n - channel), clamp })
     })
 }
 

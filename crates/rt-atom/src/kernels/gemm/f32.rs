@@ -6,7 +6,7 @@
 
 use embdl_core::kernels::{GemmF32, Tile};
 
-use super::{PanelF32, panels_f32, row_blocks};
+use super::{PanelF32, Runs, panels_f32, row_blocks};
 use crate::simd::Simd;
 
 /// Packing of float weights.
@@ -20,8 +20,17 @@ pub(crate) const fn tile<S: Simd>() -> Tile {
 /// If a slice is shorter than the job says, or the weights are packed for another tile.
 #[inline(always)]
 pub(crate) fn gemm<S: Simd>(simd: S, job: &GemmF32<'_>, out: &mut [f32]) {
+    gemm_runs(simd, job, Runs::whole(job.weights.k), out);
+}
+
+/// The job with rows that are `runs`.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
+#[inline(always)]
+pub(crate) fn gemm_runs<S: Simd>(simd: S, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
     for (first, rows) in row_blocks(job.m, 4 * job.weights.k, S::MR_F32) {
-        for (channel, panel) in panels_f32(job, out.len(), tile::<S>()) {
+        for (channel, panel) in panels_f32(job, runs, out.len(), tile::<S>()) {
             let end = first + rows;
             let mut i = first;
             while i < end {
@@ -61,6 +70,7 @@ fn tiles<S: Simd, const NV: usize>(
         6.. if S::MR_F32 == 6 => tile!(6),
         4.. => tile!(4),
         2.. => tile!(2),
+        _ if panel.runs.count > 1 => tile!(1),
         _ => {
             row::<S, NV>(simd, panel, lhs, out);
             1
@@ -77,21 +87,25 @@ fn one_tile<S: Simd, const M: usize, const NV: usize>(
     out: &mut [f32],
     [lhs_stride, out_stride]: [usize; 2],
 ) {
-    let (k, nr) = (panel.k, 2 * S::LANES);
-    assert!(lhs.len() >= (M - 1) * lhs_stride + k && panel.weights.len() == nr * k);
+    let (runs, nr) = (panel.runs, 2 * S::LANES);
+    assert!(lhs.len() >= (M - 1) * lhs_stride + runs.span());
+    assert!(panel.weights.len() == nr * runs.count * runs.len);
     let mut sums = [[simd.splat(0.0); NV]; M];
-    let (weights, rows) = (panel.weights.as_ptr(), lhs.as_ptr());
-    for p in 0..k {
-        let mut w = [simd.splat(0.0); NV];
-        for (v, w) in w.iter_mut().enumerate() {
-            // SAFETY: p < k, the panel has k times nr weights, and NV vectors are at most nr.
-            *w = unsafe { simd.load(weights.add(p * nr + v * S::LANES)) };
-        }
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: p < k, and row r < M has k elements from r * lhs_stride.
-            let x = simd.splat(unsafe { *rows.add(r * lhs_stride + p) });
-            for (sum, &w) in sums.iter_mut().zip(&w) {
-                *sum = simd.mul_add(x, w, *sum);
+    for run in 0..runs.count {
+        let rows = lhs[run * runs.step..].as_ptr();
+        let weights = panel.weights[run * runs.len * nr..].as_ptr();
+        for p in 0..runs.len {
+            let mut w = [simd.splat(0.0); NV];
+            for (v, w) in w.iter_mut().enumerate() {
+                // SAFETY: p < runs.len, the run has as many times nr weights, and NV vectors are at most nr.
+                *w = unsafe { simd.load(weights.add(p * nr + v * S::LANES)) };
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: p < runs.len, and row r < M has a run of as many elements from r * lhs_stride.
+                let x = simd.splat(unsafe { *rows.add(r * lhs_stride + p) });
+                for (sum, &w) in sums.iter_mut().zip(&w) {
+                    *sum = simd.mul_add(x, w, *sum);
+                }
             }
         }
     }
@@ -103,8 +117,8 @@ fn one_tile<S: Simd, const M: usize, const NV: usize>(
 /// One row times the first `NV` vectors of channels of a panel: four sets of accumulators along k.
 #[inline(always)]
 fn row<S: Simd, const NV: usize>(simd: S, panel: &PanelF32<'_>, lhs: &[f32], out: &mut [f32]) {
-    let (lhs, nr) = (&lhs[..panel.k], 2 * S::LANES);
-    assert!(panel.weights.len() == nr * panel.k);
+    let (lhs, nr) = (&lhs[..panel.runs.len], 2 * S::LANES);
+    assert!(panel.weights.len() == nr * lhs.len());
     let mut weights = panel.weights.as_ptr();
     let mut sets = [[simd.splat(0.0); NV]; 4];
     let (quads, rest) = lhs.as_chunks::<4>();

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use embdl_core::kernels::{GemmF32, Tile};
 
-use super::{PanelF32, panels_f32, row_blocks};
+use super::{PanelF32, Runs, panels_f32, row_blocks};
 use crate::detect::Sse41;
 
 /// Packing of float weights.
@@ -24,15 +24,25 @@ const MR: usize = 4;
 /// # Panics
 /// If a slice is shorter than the job says, or the weights are packed for another tile.
 #[target_feature(enable = "sse4.1")]
-pub(crate) fn gemm(_: Sse41, job: &GemmF32<'_>, out: &mut [f32]) {
+pub(crate) fn gemm(simd: Sse41, job: &GemmF32<'_>, out: &mut [f32]) {
+    gemm_runs(simd, job, Runs::whole(job.weights.k), out);
+}
+
+/// The job with rows that are `runs`; every run has whole pairs of weights.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
+#[target_feature(enable = "sse4.1")]
+pub(crate) fn gemm_runs(_: Sse41, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
     for (first, rows) in row_blocks(job.m, 4 * job.weights.k, MR) {
-        for (channel, panel) in panels_f32(job, out.len(), TILE) {
+        for (channel, panel) in panels_f32(job, runs, out.len(), TILE) {
             for i in (first..first + rows).step_by(MR) {
                 let lhs = &job.lhs[i * job.lhs_stride..];
                 let out = &mut out[i * job.out_stride + channel..];
                 let strides = [job.lhs_stride, job.out_stride];
                 match job.m - i {
-                    1 => row_f32(&panel, lhs, out),
+                    1 if runs.count == 1 => row_f32(&panel, lhs, out),
+                    1 => tile_f32::<1>(&panel, lhs, out, strides),
                     2 => tile_f32::<2>(&panel, lhs, out, strides),
                     3 => tile_f32::<3>(&panel, lhs, out, strides),
                     _ => tile_f32::<4>(&panel, lhs, out, strides),
@@ -50,29 +60,32 @@ fn tile_f32<const M: usize>(
     out: &mut [f32],
     [lhs_stride, out_stride]: [usize; 2],
 ) {
-    let k = panel.k;
-    assert!(lhs.len() >= (M - 1) * lhs_stride + k);
+    let Runs { count, len, step } = panel.runs;
+    assert!(lhs.len() >= (M - 1) * lhs_stride + panel.runs.span());
     let mut sums = [[_mm_setzero_ps(); 2]; M];
-    let rows = lhs.as_ptr();
     let (pairs, _) = panel.weights.as_chunks::<8>();
-    assert!(pairs.len() == k.div_ceil(2));
-    for (pair, w) in pairs[..k / 2].iter().enumerate() {
-        let w = load_pair(w);
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: pair < k / 2, and row r < M has k elements from r * lhs_stride.
-            let x = unsafe { broadcast_pair(rows.add(r * lhs_stride + 2 * pair)) };
-            for (sum, &w) in sums.iter_mut().zip(&w) {
-                *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
+    assert!(pairs.len() == count * len.div_ceil(2));
+    for (run, pairs) in pairs.chunks_exact(len.div_ceil(2).max(1)).enumerate() {
+        let lhs = &lhs[run * step..];
+        let rows = lhs.as_ptr();
+        for (pair, w) in pairs[..len / 2].iter().enumerate() {
+            let w = load_pair(w);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: pair < len / 2, and row r < M has a run of len elements from r * lhs_stride.
+                let x = unsafe { broadcast_pair(rows.add(r * lhs_stride + 2 * pair)) };
+                for (sum, &w) in sums.iter_mut().zip(&w) {
+                    *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
+                }
             }
         }
-    }
-    if let Some(w) = pairs.get(k / 2) {
-        let w = load_pair(w);
-        for (r, sums) in sums.iter_mut().enumerate() {
-            let x = lhs[r * lhs_stride + k - 1];
-            let x = _mm_setr_ps(x, 0.0, x, 0.0);
-            for (sum, &w) in sums.iter_mut().zip(&w) {
-                *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
+        if let Some(w) = pairs.get(len / 2) {
+            let w = load_pair(w);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let x = lhs[r * lhs_stride + len - 1];
+                let x = _mm_setr_ps(x, 0.0, x, 0.0);
+                for (sum, &w) in sums.iter_mut().zip(&w) {
+                    *sum = _mm_add_ps(*sum, _mm_mul_ps(x, w));
+                }
             }
         }
     }
@@ -84,7 +97,8 @@ fn tile_f32<const M: usize>(
 /// One row times the four channels of a panel: four sets of accumulators along k.
 #[target_feature(enable = "sse4.1")]
 fn row_f32(panel: &PanelF32<'_>, lhs: &[f32], out: &mut [f32]) {
-    let (lhs, k) = (&lhs[..panel.k], panel.k);
+    let k = panel.runs.len;
+    let lhs = &lhs[..k];
     let (pairs, _) = panel.weights.as_chunks::<8>();
     assert!(pairs.len() == k.div_ceil(2));
     let mut sets = [[_mm_setzero_ps(); 2]; 4];

@@ -1,0 +1,335 @@
+//! The transforms of Winograd's minimal filtering for 3x3 filters, on vectors of channels.
+//!
+//! The points of F(4x4) are 0, ±1, ±2, those of F(6x6) 0, ±1, ±2, ±1/2. Every transform of a tile is one of its columns,
+//! then one of its rows. Where channels are no multiple of a vector, the last vector overlaps the one before and computes
+//! the same results again.
+//!
+//! Source of the matrices: Lavin and Gray 2016, §4.3, for F(4x4); for F(6x6) the same construction (Toom-Cook).
+
+use core::ops::Range;
+
+use embdl_core::kernels::WindowGeometry;
+use embdl_core::kernels::parallel::Shared;
+
+use crate::simd::Simd;
+
+/// Size of the result of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// 4x4 results of 6x6 inputs.
+    F4,
+    /// 6x6 results of 8x8 inputs.
+    F6,
+}
+
+/// Rows of G of F(4x4).
+const FILTER_F4: [[f64; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+
+/// Rows of G of F(6x6).
+const FILTER_F6: [[f64; 3]; 8] = [
+    [1.0, 0.0, 0.0],
+    [-2.0 / 9.0, -2.0 / 9.0, -2.0 / 9.0],
+    [-2.0 / 9.0, 2.0 / 9.0, -2.0 / 9.0],
+    [1.0 / 90.0, 1.0 / 45.0, 2.0 / 45.0],
+    [1.0 / 90.0, -1.0 / 45.0, 2.0 / 45.0],
+    [1.0 / 45.0, 1.0 / 90.0, 1.0 / 180.0],
+    [1.0 / 45.0, -1.0 / 90.0, 1.0 / 180.0],
+    [0.0, 0.0, 1.0],
+];
+
+impl Size {
+    /// Rows and columns of the result.
+    pub(crate) const fn out(self) -> usize {
+        match self {
+            Self::F4 => 4,
+            Self::F6 => 6,
+        }
+    }
+
+    /// Positions of a transformed tile.
+    pub(crate) const fn positions(self) -> usize {
+        (self.out() + 2) * (self.out() + 2)
+    }
+
+    /// `G w G^T` of one filter `[3, 3, ci]`, into `[positions, ci]`; in f64, rounded once.
+    #[expect(clippy::cast_possible_truncation, reason = "the one rounding")]
+    pub(crate) fn transform_filter(self, filter: &[f32], out: &mut [f32]) {
+        let rows: &[[f64; 3]] = match self {
+            Self::F4 => &FILTER_F4,
+            Self::F6 => &FILTER_F6,
+        };
+        let ci = filter.len() / 9;
+        for (xi, out) in out.chunks_exact_mut(ci).enumerate() {
+            let [down, across] = [rows[xi / rows.len()], rows[xi % rows.len()]];
+            for (c, slot) in out.iter_mut().enumerate() {
+                let mut sum = 0.0;
+                for (y, down) in down.iter().enumerate() {
+                    for (x, across) in across.iter().enumerate() {
+                        sum += down * across * f64::from(filter[(3 * y + x) * ci + c]);
+                    }
+                }
+                *slot = sum as f32;
+            }
+        }
+    }
+}
+
+/// A tile of the input.
+#[derive(Clone, Debug)]
+pub(crate) struct InputTiles<'a> {
+    pub(crate) geometry: &'a WindowGeometry,
+    /// Tiles in a row of tiles.
+    pub(crate) tiles_across: usize,
+    /// Which tile.
+    pub(crate) tile: usize,
+    /// The sample.
+    pub(crate) input: &'a [f32],
+    /// Channels of the group.
+    pub(crate) channels: Range<usize>,
+    /// What pixels in the pads hold, one value a channel of the group.
+    pub(crate) zeros: &'a [f32],
+}
+
+/// A tile of products.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputTiles<'a> {
+    /// Height and width of the result.
+    pub(crate) output: [usize; 2],
+    /// Tiles in a row of tiles.
+    pub(crate) tiles_across: usize,
+    /// Which tile.
+    pub(crate) tile: usize,
+    /// The tile's products, those of the first position first.
+    pub(crate) products: &'a [f32],
+    /// Products from one position to the next.
+    pub(crate) position_stride: usize,
+    /// One bias a channel.
+    pub(crate) bias: &'a [f32],
+    /// Bounds of the result.
+    pub(crate) clamp: (f32, f32),
+    /// Elements from one pixel of the result to the next.
+    pub(crate) out_stride: usize,
+    /// First channel of the group within a pixel of the result.
+    pub(crate) first_channel: usize,
+}
+
+/// One-dimensional transforms of `IN` inputs for `OUT` results.
+trait Filtering<const IN: usize, const OUT: usize> {
+    /// `B^T d`.
+    fn input<S: Simd>(simd: S, d: [S::F32; IN]) -> [S::F32; IN];
+    /// `A^T m`.
+    fn output<S: Simd>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT];
+}
+
+struct F4;
+struct F6;
+
+impl Filtering<6, 4> for F4 {
+    #[inline(always)]
+    fn input<S: Simd>(s: S, d: [S::F32; 6]) -> [S::F32; 6] {
+        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
+        let even = times(-4.0, d[2], d[4]);
+        let odd = times(-4.0, d[1], d[3]);
+        let even_half = s.sub(d[4], d[2]);
+        let odd_half = s.sub(d[3], d[1]);
+        let odd_half = s.add(odd_half, odd_half);
+        [
+            times(4.0, s.sub(d[0], d[2]), even_half),
+            s.add(even, odd),
+            s.sub(even, odd),
+            s.add(even_half, odd_half),
+            s.sub(even_half, odd_half),
+            times(4.0, s.sub(d[1], d[3]), s.sub(d[5], d[3])),
+        ]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(s: S, m: [S::F32; 6]) -> [S::F32; 4] {
+        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
+        let [sum_1, sum_2] = [s.add(m[1], m[2]), s.add(m[3], m[4])];
+        let [difference_1, difference_2] = [s.sub(m[1], m[2]), s.sub(m[3], m[4])];
+        [
+            s.add(s.add(m[0], sum_1), sum_2),
+            times(2.0, difference_2, difference_1),
+            times(4.0, sum_2, sum_1),
+            s.add(times(8.0, difference_2, difference_1), m[5]),
+        ]
+    }
+}
+
+impl Filtering<8, 6> for F6 {
+    #[inline(always)]
+    fn input<S: Simd>(s: S, d: [S::F32; 8]) -> [S::F32; 8] {
+        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
+        let even_1 = times(-4.25, d[4], s.add(d[2], d[6]));
+        let odd_1 = times(-4.25, d[3], s.add(d[1], d[5]));
+        let even_2 = times(-1.25, d[4], times(0.25, d[2], d[6]));
+        let odd_2 = times(-2.5, d[3], times(0.5, d[1], s.add(d[5], d[5])));
+        let even_3 = times(-5.0, d[4], times(4.0, d[2], d[6]));
+        let odd_3 = times(-2.5, d[3], times(0.5, d[5], s.add(d[1], d[1])));
+        [
+            times(5.25, s.sub(d[4], d[2]), s.sub(d[0], d[6])),
+            s.add(even_1, odd_1),
+            s.sub(even_1, odd_1),
+            s.add(even_2, odd_2),
+            s.sub(even_2, odd_2),
+            s.add(even_3, odd_3),
+            s.sub(even_3, odd_3),
+            times(5.25, s.sub(d[3], d[5]), s.sub(d[7], d[1])),
+        ]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(s: S, m: [S::F32; 8]) -> [S::F32; 6] {
+        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
+        let sums = [s.add(m[1], m[2]), s.add(m[3], m[4]), s.add(m[5], m[6])];
+        let differences = [s.sub(m[1], m[2]), s.sub(m[3], m[4]), s.sub(m[5], m[6])];
+        let even = |a: f32, b: f32| times(a, sums[1], times(b, sums[2], sums[0]));
+        let odd =
+            |a: f32, b: f32| times(a, differences[1], times(b, differences[2], differences[0]));
+        [
+            s.add(m[0], even(1.0, 32.0)),
+            odd(2.0, 16.0),
+            even(4.0, 8.0),
+            odd(8.0, 4.0),
+            even(16.0, 2.0),
+            s.add(m[7], odd(32.0, 1.0)),
+        ]
+    }
+}
+
+/// [`Size::F4`]'s transform of an input tile into `out`, `[positions, channels]`.
+///
+/// # Panics
+/// If a slice does not fit the job, or there are fewer channels than lanes.
+#[inline(always)]
+pub(crate) fn input_f4<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+    input::<S, F4, 6, 4>(simd, job, out);
+}
+
+/// [`Size::F6`]'s transform of an input tile.
+///
+/// # Panics
+/// As [`input_f4`].
+#[inline(always)]
+pub(crate) fn input_f6<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+    input::<S, F6, 8, 6>(simd, job, out);
+}
+
+/// [`Size::F4`]'s results of a tile of products, which no other thread writes.
+///
+/// # Panics
+/// If a slice does not fit the job, or there are fewer channels than lanes.
+#[inline(always)]
+pub(crate) fn output_f4<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    output::<S, F4, 6, 4>(simd, job, out);
+}
+
+/// [`Size::F6`]'s results of a tile of products.
+///
+/// # Panics
+/// As [`output_f4`].
+#[inline(always)]
+pub(crate) fn output_f6<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    output::<S, F6, 8, 6>(simd, job, out);
+}
+
+#[inline(always)]
+fn input<S: Simd, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+    simd: S,
+    job: &InputTiles<'_>,
+    out: &mut [f32],
+) {
+    let ci = job.channels.len();
+    assert!(ci >= S::LANES && job.zeros.len() == ci && out.len() >= IN * IN * ci);
+    let pixels = pixels::<IN, OUT>(job);
+    for channel in (0..ci).step_by(S::LANES) {
+        let channel = channel.min(ci - S::LANES);
+        let mut columns = [[simd.splat(0.0); IN]; IN];
+        for x in 0..IN {
+            let mut d = [simd.splat(0.0); IN];
+            for (y, d) in d.iter_mut().enumerate() {
+                // SAFETY: `pixels` gives slices of `ci` channels, and a vector from `channel` is within them.
+                *d = unsafe { simd.load(pixels[y][x].as_ptr().add(channel)) };
+            }
+            for (row, transformed) in columns.iter_mut().zip(F::input(simd, d)) {
+                row[x] = transformed;
+            }
+        }
+        for (y, row) in columns.into_iter().enumerate() {
+            for (x, value) in F::input(simd, row).into_iter().enumerate() {
+                // SAFETY: asserted above: `ci` channels for each of IN * IN positions.
+                unsafe { simd.store(out.as_mut_ptr().add((y * IN + x) * ci + channel), value) };
+            }
+        }
+    }
+}
+
+/// The channels of each pixel of a tile.
+#[inline(always)]
+fn pixels<'a, const IN: usize, const OUT: usize>(job: &InputTiles<'a>) -> [[&'a [f32]; IN]; IN] {
+    let [height, width, depth] = job.geometry.input;
+    let at = [job.tile / job.tiles_across, job.tile % job.tiles_across];
+    let mut pixels = [[job.zeros; IN]; IN];
+    for (dy, row) in pixels.iter_mut().enumerate() {
+        let y = (at[0] * OUT + dy).wrapping_sub(job.geometry.pad_before[0]);
+        for (dx, pixel) in row.iter_mut().enumerate() {
+            let x = (at[1] * OUT + dx).wrapping_sub(job.geometry.pad_before[1]);
+            if y < height && x < width {
+                let first = (y * width + x) * depth;
+                *pixel = &job.input[first + job.channels.start..first + job.channels.end];
+            }
+        }
+    }
+    pixels
+}
+
+#[inline(always)]
+fn output<S: Simd, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+    simd: S,
+    job: &OutputTiles<'_>,
+    out: &Shared<'_, f32>,
+) {
+    let n = job.bias.len();
+    let at = [job.tile / job.tiles_across * OUT, job.tile % job.tiles_across * OUT];
+    let [rows, columns] = [0, 1].map(|axis| OUT.min(job.output[axis] - at[axis]));
+    assert!(n >= S::LANES && job.products.len() >= (IN * IN - 1) * job.position_stride + n);
+    let (low, high) = (simd.splat(job.clamp.0), simd.splat(job.clamp.1));
+    for channel in (0..n).step_by(S::LANES) {
+        let channel = channel.min(n - S::LANES);
+        let mut halves = [[simd.splat(0.0); IN]; OUT];
+        for x in 0..IN {
+            let mut m = [simd.splat(0.0); IN];
+            for (y, m) in m.iter_mut().enumerate() {
+                let at = (y * IN + x) * job.position_stride + channel;
+                // SAFETY: asserted above: `n` products for each of IN * IN positions.
+                *m = unsafe { simd.load(job.products.as_ptr().add(at)) };
+            }
+            for (row, half) in halves.iter_mut().zip(F::output(simd, m)) {
+                row[x] = half;
+            }
+        }
+        // SAFETY: a vector of biases from `channel`.
+        let bias = unsafe { simd.load(job.bias.as_ptr().add(channel)) };
+        for (y, half) in halves.into_iter().take(rows).enumerate() {
+            let results = F::output(simd, half);
+            for (x, result) in results.into_iter().take(columns).enumerate() {
+                let pixel = (at[0] + y) * job.output[1] + at[1] + x;
+                let first = pixel * job.out_stride + job.first_channel + channel;
+                // The sum stands second, because minps and maxps return that one where there is a NaN.
+                let result = simd.min(high, simd.max(low, simd.add(result, bias)));
+                // SAFETY: pixels of different tiles and channels of different groups are disjoint.
+                let part = unsafe { out.part(first..first + S::LANES) };
+                // SAFETY: LANES floats.
+                unsafe { simd.store(part.as_mut_ptr(), result) };
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Convolutions in the levels' own ways, against plain loops.
+
+use embdl_core::kernels::{ConvProblem, ConvWeights, OneThread, WindowGeometry};
+use embdl_testkit::{Guarded, Random};
+
+use crate::levels;
+
+/// Largest error of a result, relative to the largest result, that the transforms of a way may cause. Measured: below a
+/// quarter of it for both sizes of tiles.
+const TOLERANCE: f64 = 2e-5;
+
+/// What a case computes: input, kernel, stride, pads (top, left, bottom, right), output channels, groups.
+type Case = ([usize; 3], [usize; 2], [usize; 2], [usize; 4], usize, usize);
+
+const CASES: [Case; 18] = [
+    ([3, 3, 16], [3; 2], [1; 2], [0; 4], 16, 1),
+    ([1, 1, 17], [3; 2], [1; 2], [1; 4], 16, 1),
+    ([4, 4, 32], [3; 2], [1; 2], [1; 4], 33, 1),
+    ([6, 7, 20], [3; 2], [1; 2], [1; 4], 40, 1),
+    ([8, 8, 64], [3; 2], [1; 2], [1, 0, 0, 1], 16, 1),
+    ([13, 13, 48], [3; 2], [1; 2], [1; 4], 64, 2),
+    ([12, 5, 18], [3; 2], [1; 2], [2, 3, 1, 0], 19, 1),
+    ([30, 29, 16], [3; 2], [1; 2], [1; 4], 24, 1),
+    ([5, 64, 33], [3; 2], [1; 2], [1; 4], 31, 1),
+    ([28, 28, 1], [5; 2], [1; 2], [0; 4], 20, 1),
+    ([31, 33, 3], [3; 2], [2; 2], [1; 4], 32, 1),
+    ([35, 29, 3], [11; 2], [4; 2], [0, 2, 1, 2], 37, 1),
+    ([9, 40, 2], [2, 5], [3, 1], [1, 4, 0, 6], 9, 1),
+    ([3, 2, 5], [5; 2], [1; 2], [4; 4], 3, 1),
+    ([17, 6, 4], [3, 1], [1, 2], [0, 0, 5, 0], 8, 1),
+    ([20, 20, 12], [1; 2], [2; 2], [0; 4], 16, 1),
+    ([64, 64, 8], [3; 2], [2; 2], [1, 1, 0, 0], 50, 1),
+    ([7, 70, 40], [4, 3], [1; 2], [1; 4], 65, 1),
+];
+
+fn problem((input, kernel, stride, pads, n, groups): Case, dilation: usize) -> ConvProblem {
+    let [top, left, bottom, right] = pads;
+    let span = [(kernel[0] - 1) * dilation + 1, kernel[1]];
+    let geometry = WindowGeometry {
+        input,
+        output: [
+            (input[0] + top + bottom - span[0]) / stride[0] + 1,
+            (input[1] + left + right - span[1]) / stride[1] + 1,
+        ],
+        kernel,
+        stride,
+        dilation: [dilation, 1],
+        pad_before: [top, left],
+        pad_after: [bottom, right],
+    };
+    ConvProblem { geometry, groups, n, out_stride: n + n % 3, density: 1.0, threads: 1 }
+}
+
+#[test]
+fn every_way_gives_the_sums_of_products() {
+    let mut random = Random::new(21);
+    let mut names = std::collections::BTreeSet::new();
+    let tall = ([13, 9, 3], [3; 2], [1; 2], [2, 1, 2, 1], 12, 1);
+    let problems = CASES.into_iter().map(|case| problem(case, 1)).chain([problem(tall, 2)]);
+    for problem in problems {
+        let ConvProblem { geometry, n, out_stride, .. } = problem;
+        let weights = random.floats(n * problem.k());
+        let bias = random.floats(n);
+        let data = random.floats(geometry.input_len());
+        let (low, high) = (-1.5, 2.5);
+        let expected = by_loops(&problem, &data, &weights, &bias);
+        let largest = expected.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
+        for (kernels, way) in levels().iter().flat_map(|kernels| {
+            kernels.conv_f32_ways(&problem).into_iter().map(move |way| (kernels, way))
+        }) {
+            names.insert(way.name);
+            let case = format!("{} {geometry:?} to {n}", way.name);
+            let of = ConvWeights { weights: &weights, bias: &bias };
+            let packed = kernels.conv_f32(way.name, &problem, of, (low, high)).expect(&case);
+            assert!(packed.weight_bytes() <= way.weight_bytes, "{case}");
+            let guarded = Guarded::new(&data);
+            let pixels = geometry.output[0] * geometry.output[1];
+            let len = (pixels - 1) * out_stride + n;
+            let mut out = Guarded::new(&vec![7.0; len]);
+            let mut scratch = Guarded::new(&vec![f32::NAN; way.scratch_bytes / 4]);
+            packed.run(&OneThread, &guarded, &mut out, &mut scratch);
+            for (at, &found) in out.iter().enumerate() {
+                let [pixel, channel] = [at / out_stride, at % out_stride];
+                if channel >= n {
+                    assert!(found == 7.0, "{case}: beyond the channels of pixel {pixel}");
+                    continue;
+                }
+                let want = expected[pixel * n + channel].clamp(low.into(), high.into());
+                let error = (f64::from(found) - want).abs() / largest;
+                assert!(error <= TOLERANCE, "{case} at {pixel}, {channel}: {found}, {want}");
+            }
+        }
+    }
+    assert!(names.len() >= 3, "only {names:?} were offered");
+}
+
+#[test]
+fn other_convolutions_are_left_to_gemm() {
+    for kernels in levels() {
+        let mut problem = problem(([8, 8, 64], [3; 2], [1; 2], [1; 4], 64, 1), 1);
+        problem.geometry.dilation = [1, 2];
+        assert_eq!(kernels.conv_f32_ways(&problem), []);
+    }
+}
+
+fn by_loops(problem: &ConvProblem, input: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f64> {
+    let ConvProblem { geometry, groups, n, .. } = *problem;
+    let depth = geometry.input[2] / groups;
+    let mut out = Vec::new();
+    for at in 0..geometry.output[0] * geometry.output[1] {
+        for channel in 0..n {
+            let first = channel / (n / groups) * depth;
+            let mut sum = f64::from(bias[channel]);
+            geometry.for_each_tap(
+                [at / geometry.output[1], at % geometry.output[1]],
+                |pixel, tap| {
+                    for c in 0..depth {
+                        let x = input[pixel * geometry.input[2] + first + c];
+                        let w = weights[channel * problem.k() + tap * depth + c];
+                        sum += f64::from(x) * f64::from(w);
+                    }
+                },
+            );
+            out.push(sum);
+        }
+    }
+    out
+}
