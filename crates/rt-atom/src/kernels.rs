@@ -8,6 +8,7 @@ use embdl_core::kernels::{
 };
 
 use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
+use crate::pages;
 use crate::simd::Simd;
 use conv::ConvKernels;
 use conv::transform::{InputTiles, OutputTiles, Size};
@@ -121,6 +122,10 @@ macro_rules! level {
                         KernelKind::MaxPoolF32 => stringify!($max_f32_name),
                         KernelKind::MaxPoolU8 => stringify!($max_u8_name),
                     }
+                }
+
+                fn advise(&self, memory: &mut [u8]) {
+                    pages::prefer_large(memory);
                 }
 
                 fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
@@ -243,10 +248,10 @@ level! {
     sparse below 0.1 and 0.015,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx512>(),
     => Avx2,
-    gemm_f32_f32_12x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
+    gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
     gemm_qu8_bsrw_32x1__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
     depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512
-    conv_f32_f32_12x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
+    conv_f32_f32_14x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
 }
 
 /// A level that is `$base` with byte dot products: only what multiplies bytes is compiled anew.
@@ -281,6 +286,10 @@ macro_rules! level_with_dot {
                         KernelKind::CodebookQ8 => stringify!($codebook_name),
                         kind => self.base().kernel_name(kind),
                     }
+                }
+
+                fn advise(&self, memory: &mut [u8]) {
+                    pages::prefer_large(memory);
                 }
 
                 fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {

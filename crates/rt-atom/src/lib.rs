@@ -3,6 +3,7 @@
 
 pub mod detect;
 mod kernels;
+mod pages;
 mod simd;
 
 use std::sync::Arc;

@@ -39,6 +39,21 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `LANES` floats must be writable at `at`.
     unsafe fn store(self, at: *mut f32, x: Self::F32);
+    /// Writes the first `count` floats of a vector.
+    ///
+    /// # Safety
+    /// `count` floats must be writable at `at`.
+    #[inline(always)]
+    unsafe fn store_first(self, at: *mut f32, x: Self::F32, count: usize) {
+        let mut lanes = [0.0_f32; 16];
+        assert!(count <= Self::LANES && Self::LANES <= 16);
+        // SAFETY: sixteen floats are a vector at least.
+        unsafe { self.store(lanes.as_mut_ptr(), x) };
+        for (lane, x) in lanes[..count].iter().enumerate() {
+            // SAFETY: by the contract.
+            unsafe { *at.add(lane) = *x };
+        }
+    }
     /// Sum.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// Difference.

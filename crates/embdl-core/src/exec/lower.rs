@@ -78,9 +78,14 @@ pub(super) fn load(
     let spec =
         |&value: &usize| TensorSpec { name: model.values[value].name.clone(), kind: types[value] };
     let output_places = model.outputs.iter().map(|&output| place(output, &model.name));
+    let arena = |len| {
+        let mut arena = Arena::new(len);
+        kernels.advise(arena.bytes_mut());
+        arena
+    };
     Ok(CpuSession {
-        arena: Arena::new(plan.arena_bytes),
-        scratch: Arena::new(scratch_bytes),
+        arena: arena(plan.arena_bytes),
+        scratch: arena(scratch_bytes),
         inputs: model.inputs.iter().map(spec).collect(),
         outputs: model.outputs.iter().map(spec).collect(),
         output_places: output_places.collect::<Result<_, _>>()?,

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use bytemuck::cast_slice_mut;
+
 use crate::encoding::EncodingError;
 use crate::kernels::{
     CodebookQ8, Kernels, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile,
@@ -110,11 +112,12 @@ pub(super) fn pack_f32(
     weight: &EncodedTensor<'_>,
     bias: &[f32],
     groups: usize,
-    tile: Tile,
+    kernels: &dyn Kernels,
 ) -> Result<Vec<PackedF32>, EncodingError> {
-    let (width, k) = group_shape(weight, groups);
+    let ((width, k), tile) = (group_shape(weight, groups), kernels.tile_f32());
     let mut packed: Vec<PackedF32> =
         (0..groups).map(|g| PackedF32::zeros(part(bias, g, width), width, k, tile)).collect();
+    packed.iter_mut().for_each(|packed| kernels.advise(cast_slice_mut(&mut packed.data)));
     weight.dequantize_blocks(PACK_BLOCK, |at, values| {
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
     })?;
@@ -127,11 +130,12 @@ pub(super) fn pack_q8(
     bias: &[i32],
     groups: usize,
     zero_point: u8,
-    tile: Tile,
+    kernels: &dyn Kernels,
 ) -> Result<Vec<PackedQ8>, EncodingError> {
-    let (width, k) = group_shape(weight, groups);
+    let ((width, k), tile) = (group_shape(weight, groups), kernels.tile_q8());
     let mut packed: Vec<PackedQ8> =
         (0..groups).map(|g| PackedQ8::zeros(part(bias, g, width), width, k, tile)).collect();
+    packed.iter_mut().for_each(|packed| kernels.advise(cast_slice_mut(&mut packed.data)));
     weight.decode_i8_blocks(PACK_BLOCK, |at, values| {
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
     })?;

@@ -184,6 +184,12 @@ pub trait Kernels: Send + Sync {
         kind.scalar_name()
     }
 
+    /// Tells the system about a large piece of memory that was allocated and not yet touched, such as that large pages
+    /// would suit it.
+    fn advise(&self, memory: &mut [u8]) {
+        let _ = memory;
+    }
+
     /// Whether a dense layer of `density` (share of non-zero weights) is expected to run faster as sparse rows.
     fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
         density < if quantized { 0.25 } else { 0.1 }

@@ -147,10 +147,20 @@ fn panels_q8<'a>(
     })
 }
 
-/// Cuts `m` rows of `row_bytes` into blocks of whole tiles of `mr`: first row and number of rows of each.
-fn row_blocks(m: usize, row_bytes: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
-    let rows = (BLOCK_BYTES / row_bytes.max(1) / mr).max(1) * mr;
+/// Rows that a block has at least: the panels are read anew for each.
+const MIN_ROWS: usize = 48;
+
+/// Cuts `m` rows of `k` floats with `n` results each into blocks of whole tiles of `mr`: first row and number of rows of
+/// each. Rows and results of a block stay in a second-level cache.
+fn row_blocks(m: usize, k: usize, n: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = (BLOCK_BYTES / (4 * (k + n)).max(1)).max(MIN_ROWS) / mr * mr;
     (0..m).step_by(rows).map(move |first| (first, rows.min(m - first)))
+}
+
+/// Cuts `rows` into the fewest tiles of at most `mr` rows, as even as possible.
+fn even_tiles(rows: usize, mr: usize) -> impl Iterator<Item = usize> {
+    let tiles = rows.div_ceil(mr);
+    (0..tiles).map(move |tile| (tile + 1) * rows / tiles - tile * rows / tiles)
 }
 
 /// Asserts that rows fit in `lhs` (length, stride) and `out` (length, stride).

@@ -21,7 +21,7 @@ macro_rules! vectors_of_512_bits {
     ($level:ty, dot $has_dot:literal, |$self:ident, $sum:ident, $x:ident, $w:ident| $dot4:expr) => {
         impl Simd for $level {
             const LANES: usize = 16;
-            const MR_F32: usize = 12;
+            const MR_F32: usize = 14;
             const MR_Q8: usize = 12;
             const HAS_DOT: bool = $has_dot;
             const SHUFFLES: bool = false;
@@ -45,6 +45,14 @@ macro_rules! vectors_of_512_bits {
             unsafe fn store(self, at: *mut f32, x: __m512) {
                 // SAFETY: by the contract.
                 unsafe { _mm512_storeu_ps(at, x) }
+            }
+
+            #[inline(always)]
+            unsafe fn store_first(self, at: *mut f32, x: __m512, count: usize) {
+                assert!(count <= 16);
+                let first = ((1_u32 << count) - 1) as __mmask16;
+                // SAFETY: only the lanes of the mask are written, which are writable by the contract.
+                unsafe { _mm512_mask_storeu_ps(at, first, x) };
             }
 
             #[inline(always)]

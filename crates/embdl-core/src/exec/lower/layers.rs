@@ -82,9 +82,8 @@ impl<'m> Lowering<'m, '_> {
                     return Ok(Work::OwnConvQ8(own(&problem, &way, packed), stage));
                 }
             }
-            let tile = self.kernels.tile_q8();
-            let packed =
-                weights::pack_q8(weight, &bias, groups, zero_point, tile).map_err(failed)?;
+            let packed = weights::pack_q8(weight, &bias, groups, zero_point, self.kernels)
+                .map_err(failed)?;
             let width = n / groups;
             let stages = (0..groups).map(|g| stage.of_channels(g * width..(g + 1) * width));
             let block = self.block_rows(conv, k);
@@ -107,8 +106,7 @@ impl<'m> Lowering<'m, '_> {
                 return Ok(Work::OwnConvF32(own(&problem, &way, packed)));
             }
         }
-        let tile = self.kernels.tile_f32();
-        let groups = weights::pack_f32(weight, &bias, groups, tile).map_err(failed)?;
+        let groups = weights::pack_f32(weight, &bias, groups, self.kernels).map_err(failed)?;
         let block = self.block_rows(conv, k * 4);
         Ok(Work::ConvF32(Conv { geometry, out_stride: self.out_stride(), groups, block }, clamp))
     }
@@ -156,9 +154,8 @@ impl<'m> Lowering<'m, '_> {
             let zero_point = quant.zero_point;
             return match form {
                 Form::Dense => {
-                    let tile = self.kernels.tile_q8();
-                    let packed =
-                        weights::pack_q8(weight, &bias, 1, zero_point, tile).map_err(failed)?;
+                    let packed = weights::pack_q8(weight, &bias, 1, zero_point, self.kernels)
+                        .map_err(failed)?;
                     Ok(Work::DenseQ8(m, only(packed), stage))
                 }
                 Form::Sparse { .. } => {
@@ -177,8 +174,7 @@ impl<'m> Lowering<'m, '_> {
             let rows = weights::sparse_f32(weight, &bias).map_err(failed)?;
             return Ok(Work::SparseF32(m, rows, clamp));
         }
-        let packed =
-            weights::pack_f32(weight, &bias, 1, self.kernels.tile_f32()).map_err(failed)?;
+        let packed = weights::pack_f32(weight, &bias, 1, self.kernels).map_err(failed)?;
         Ok(Work::DenseF32(m, only(packed), clamp))
     }
 

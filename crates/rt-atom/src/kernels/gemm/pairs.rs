@@ -34,7 +34,7 @@ pub(crate) fn gemm(simd: Sse41, job: &GemmF32<'_>, out: &mut [f32]) {
 /// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
 #[target_feature(enable = "sse4.1")]
 pub(crate) fn gemm_runs(_: Sse41, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
-    for (first, rows) in row_blocks(job.m, 4 * job.weights.k, MR) {
+    for (first, rows) in row_blocks(job.m, job.weights.k, job.weights.n, MR) {
         for (channel, panel) in panels_f32(job, runs, out.len(), TILE) {
             for i in (first..first + rows).step_by(MR) {
                 let lhs = &job.lhs[i * job.lhs_stride..];

@@ -34,7 +34,7 @@ pub(crate) fn gemm<S: Simd>(simd: S, job: &GemmQ8<'_>, mut out: OutQ8<'_>) {
 
 #[inline(always)]
 fn blocks<S: Simd, const PRODUCTS: u8>(simd: S, job: &GemmQ8<'_>, out: &mut OutQ8<'_>) {
-    for (first, rows) in row_blocks(job.m, job.weights.k, S::MR_Q8) {
+    for (first, rows) in row_blocks(job.m, job.weights.k / 4, job.weights.n / 4, S::MR_Q8) {
         for panel in panels_q8(job, out.len(), tile::<S>()) {
             let stage = Stage::prepare(simd, out, panel.channel);
             let end = first + rows;
