@@ -35,6 +35,7 @@ macro_rules! level {
         $level:ident $isa:literal, features $features:literal,
         sparse below $sparse_f32:literal and $sparse_q8:literal,
         gemm_f32 by $gemm_f32:path, $gemm_runs:path, $tile_f32:expr,
+        winograd $transform:expr, $read:expr,
         $(=> $lesser:ident,)?
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
         $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
@@ -56,6 +57,7 @@ macro_rules! level {
                 };
                 const LANES: usize = <$level as Simd>::LANES;
                 const MR: usize = <$level as Simd>::MR_F32;
+                const COSTS: conv::Costs = conv::Costs { transform: $transform, read: $read };
 
                 fn tile(self) -> Tile {
                     self.tile_f32()
@@ -226,6 +228,7 @@ level! {
     Sse41 "sse41", features "sse4.1,ssse3",
     sparse below 0.15 and 0.04,
     gemm_f32 by gemm::pairs::gemm, gemm::pairs::gemm_runs, gemm::pairs::TILE,
+    winograd [14.0, 18.0], [2.0, 8.0],
     gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
     gemm_qu8_bsrw_8x1__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41
@@ -236,6 +239,7 @@ level! {
     Avx2 "avx2", features "avx2,fma",
     sparse below 0.1 and 0.015,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx2>(),
+    winograd [20.0, 30.0], [4.0, 10.0],
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
     gemm_qu8_bsrw_16x1__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
@@ -247,6 +251,7 @@ level! {
     Avx512 "avx512", features "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     sparse below 0.1 and 0.015,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx512>(),
+    winograd [35.0, 60.0], [4.0, 14.0],
     => Avx2,
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
     gemm_qu8_bsrw_32x1__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512

@@ -13,6 +13,7 @@ pub(crate) mod winograd;
 
 use direct::{Bands, Direct};
 use transform::{InputTiles, OutputTiles, Size};
+pub(crate) use winograd::Costs;
 use winograd::{Blocks, Winograd};
 
 /// What a level compiles for the convolutions.
@@ -23,6 +24,8 @@ pub(crate) trait ConvKernels: fmt::Debug + Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Rows of GEMM's largest tile.
     const MR: usize;
+    /// What Winograd costs beside products.
+    const COSTS: Costs;
 
     /// Packing of GEMM's weights.
     fn tile(self) -> Tile;
@@ -51,10 +54,10 @@ pub(crate) struct Names {
 pub(crate) fn ways_f32<K: ConvKernels>(kernels: K, problem: &ConvProblem) -> Vec<ConvWay> {
     let winograd = |name, size| {
         suits_winograd::<K>(problem).then(|| {
-            let blocks = Blocks::new(problem, size);
+            let blocks = Blocks::new(problem, size, K::MR, &K::COSTS);
             ConvWay {
                 name,
-                cost: blocks.cost(problem.groups),
+                cost: blocks.cost,
                 weight_bytes: blocks.weight_bytes(problem.groups, kernels.tile()),
                 scratch_bytes: blocks.scratch_bytes(),
             }

@@ -8,8 +8,9 @@
 //!     for each tile:  out = clamp(A^T M A + bias)                           4x4 (6x6) pixels
 //! ```
 //!
-//! Instead of 9 products an output takes 36/16 = 2.25 (64/36 = 1.78), and the transforms. A block has as many tiles as
-//! make the reading of U worth while; V and M of a block live in scratch. Rows of V are padded by a cache line, because
+//! Instead of 9 products an output takes 36/16 = 2.25 (64/36 = 1.78), and the transforms. V and M of a block of tiles live
+//! in scratch. A large block reads U less often, a small one keeps V and M in a nearer cache: [`Blocks::new`] weighs one
+//! against the other. Rows of V are padded by a cache line, because
 //! distances that are powers of two would put all rows of a tile of GEMM into the same few sets of the cache.
 //!
 //! Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", §4.
@@ -20,38 +21,75 @@ use embdl_core::kernels::{ConvF32, ConvProblem, ConvWeights, GemmF32, PackedF32,
 use super::ConvKernels;
 use super::transform::{InputTiles, OutputTiles, Size};
 
-/// Tiles that a block has at least: rows enough for U to be worth reading.
-const MIN_TILES: usize = 24;
 /// Floats between the rows of V beside the values.
 const ROW_PAD: usize = 16;
+
+/// What transforms and memory cost at a level, in products of GEMM an element; measured with `kernels_bench conv`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// To make an element of V or to use one of M, by F(4x4) and by F(6x6).
+    pub(crate) transform: [f32; 2],
+    /// To read an element from beyond the second-level cache, and from beyond the third.
+    pub(crate) read: [f32; 2],
+}
+
+/// Bytes that stay in a second-level cache, and in a third.
+const CACHES: [usize; 2] = [768 * 1024, 16 * 1024 * 1024];
+
+impl Costs {
+    /// To read an element of something that has so many bytes.
+    fn of_reading(&self, bytes: usize) -> f32 {
+        match bytes {
+            _ if bytes <= CACHES[0] => 0.0,
+            _ if bytes <= CACHES[1] => self.read[0],
+            _ => self.read[1],
+        }
+    }
+}
 
 /// Sizes of a problem in tiles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Blocks {
     /// Size of a tile.
-    pub(crate) size: Size,
+    size: Size,
     /// Tiles down and across.
-    pub(crate) tiles: [usize; 2],
-    /// Rows of tiles in a block.
-    pub(crate) rows: usize,
+    tiles: [usize; 2],
+    /// Tiles of a block.
+    block: usize,
     /// Input channels of a group.
-    pub(crate) ci: usize,
+    ci: usize,
     /// Output channels of a group.
-    pub(crate) n: usize,
+    n: usize,
+    /// In the unit of `ConvWay::cost`.
+    pub(crate) cost: f32,
 }
 
 impl Blocks {
-    /// The blocks of a problem.
-    pub(crate) fn new(problem: &ConvProblem, size: Size) -> Self {
+    /// The cheapest blocks for a problem, of which GEMM has tiles of up to `mr` rows.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub(crate) fn new(problem: &ConvProblem, size: Size, mr: usize, costs: &Costs) -> Self {
         let tiles = problem.geometry.output.map(|extent| extent.div_ceil(size.out()));
-        let rows = MIN_TILES.div_ceil(tiles[1].max(1)).clamp(1, tiles[0].max(1));
         let (ci, n) = (problem.geometry.input[2] / problem.groups, problem.n / problem.groups);
-        Self { size, tiles, rows, ci, n }
-    }
-
-    /// Tiles of a whole block.
-    const fn block(&self) -> usize {
-        self.rows * self.tiles[1]
+        let (count, positions) = (tiles[0] * tiles[1], size.positions());
+        let cost = |block: usize| {
+            let blocks = count.div_ceil(block);
+            // The last tile of GEMM may have few rows, which take as long as half a tile.
+            let rows = (block.min(count).next_multiple_of(mr) - mr / 2) * blocks;
+            let products = (positions * rows.max(count)) as f32 * (ci * n) as f32;
+            let u = (positions * ci * n) as f32;
+            let elements = (positions * count * (ci + n)) as f32;
+            let transform = costs.transform[usize::from(size == Size::F6)];
+            let working_set = 4 * positions * block * (ci + n);
+            let moved = costs.of_reading(4 * positions * ci * n) * u * blocks as f32
+                + costs.of_reading(working_set) * elements;
+            problem.groups as f32 * (products + transform * elements + moved)
+        };
+        let candidates = (1..=8).map(|tiles| (2 * tiles * mr).min(count)).chain([count.min(512)]);
+        let (block, cost) = candidates
+            .map(|block| (block, cost(block)))
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .expect("there are candidates");
+        Self { size, tiles, block, ci, n, cost }
     }
 
     /// Floats from one row of V to the next.
@@ -61,7 +99,7 @@ impl Blocks {
 
     /// Bytes of V and M.
     pub(crate) const fn scratch_bytes(&self) -> usize {
-        4 * self.block() * (self.v_stride() + self.size.positions() * self.n)
+        4 * self.block * (self.v_stride() + self.size.positions() * self.n)
     }
 
     /// Bytes of U, biases and the line of zeros, packed by `tile`.
@@ -69,19 +107,6 @@ impl Blocks {
         let n = self.n.next_multiple_of(tile.nr);
         let packed = n * self.ci.next_multiple_of(tile.kr) + n;
         4 * (groups * self.size.positions() * packed + groups * self.n + self.ci)
-    }
-
-    /// Products that take as long: those of GEMM, the transforms, and the reading of U for every block.
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub(crate) fn cost(&self, groups: usize) -> f32 {
-        const TRANSFORM: f32 = 10.0;
-        const READ: f32 = 8.0;
-        let positions = self.size.positions() as f32;
-        let (ci, n) = (self.ci as f32, self.n as f32);
-        let tiles = (self.tiles[0] * self.tiles[1]) as f32;
-        let blocks = self.tiles[0].div_ceil(self.rows) as f32;
-        let of_tiles = tiles * (ci * n + TRANSFORM * (ci + n));
-        groups as f32 * positions * (of_tiles + READ * blocks * ci * n)
     }
 }
 
@@ -108,7 +133,7 @@ impl<K: ConvKernels> Winograd<K> {
         weights: ConvWeights<'_, f32, f32>,
         clamp: (f32, f32),
     ) -> Self {
-        let blocks = Blocks::new(problem, size);
+        let blocks = Blocks::new(problem, size, K::MR, &K::COSTS);
         let Blocks { ci, n, .. } = blocks;
         let tile = kernels.tile();
         let positions = size.positions();
@@ -135,18 +160,17 @@ impl<K: ConvKernels> Winograd<K> {
         }
     }
 
-    /// One group of one block of rows of tiles.
+    /// One group of the block of tiles from `first` on.
     fn run_block(
         &self,
         parallel: &dyn Parallel,
-        [group, first_row]: [usize; 2],
+        [group, first]: [usize; 2],
         input: &[f32],
         out: &Shared<'_, f32>,
         scratch: &mut [f32],
     ) {
-        let Blocks { size, tiles: [tile_rows, tiles_across], rows, ci, n } = self.blocks;
-        let count = rows.min(tile_rows - first_row) * tiles_across;
-        let first = first_row * tiles_across;
+        let Blocks { size, tiles: [down, tiles_across], block, ci, n, .. } = self.blocks;
+        let count = block.min(down * tiles_across - first);
         let (positions, v_stride) = (size.positions(), self.blocks.v_stride());
         let (v, rest) = scratch.split_at_mut(count * v_stride);
         let m = &mut rest[..positions * count * n];
@@ -201,8 +225,9 @@ impl<K: ConvKernels> ConvF32 for Winograd<K> {
         assert!(input.len() == self.problem.geometry.input_len(), "{} inputs", input.len());
         let out = Shared::new(out);
         for group in 0..self.problem.groups {
-            for first_row in (0..self.blocks.tiles[0]).step_by(self.blocks.rows) {
-                self.run_block(parallel, [group, first_row], input, &out, scratch);
+            let [down, across] = self.blocks.tiles;
+            for first in (0..down * across).step_by(self.blocks.block) {
+                self.run_block(parallel, [group, first], input, &out, scratch);
             }
         }
     }
