@@ -73,17 +73,19 @@ macro_rules! level {
                 }
 
                 fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {
-                    // SAFETY: the token.
                     match size {
+                        // SAFETY: the token.
                         Size::F4 => unsafe { input_f4(self.0, job, out) },
+                        // SAFETY: the token.
                         Size::F6 => unsafe { input_f6(self.0, job, out) },
                     }
                 }
 
                 fn output(self, size: Size, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-                    // SAFETY: the token.
                     match size {
+                        // SAFETY: the token.
                         Size::F4 => unsafe { output_f4(self.0, job, out) },
+                        // SAFETY: the token.
                         Size::F6 => unsafe { output_f6(self.0, job, out) },
                     }
                 }
