@@ -1,5 +1,7 @@
 //! The levels as implementations of `Kernels`: each kernel is written once, over `Simd`, and compiled for each level here.
 
+use embdl_core::kernels::conv::transform::{InputTiles, OutputTiles, Size};
+use embdl_core::kernels::conv::{ConvLevel, Costs, Names, prepare_f32, ways_f32};
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
@@ -10,8 +12,6 @@ use embdl_core::kernels::{
 use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
 use crate::pages;
 use crate::simd::Simd;
-use conv::ConvKernels;
-use conv::transform::{InputTiles, OutputTiles, Size};
 use gemm::Runs;
 
 mod codebook;
@@ -44,20 +44,20 @@ macro_rules! level {
     ) => {
         const _: () = {
             level!(@compile $features, $level, gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]), $gemm_runs);
-            level!(@compile $features, $level, input_f4(job: &InputTiles<'_>, out: &mut [f32]), conv::transform::input_f4);
-            level!(@compile $features, $level, input_f6(job: &InputTiles<'_>, out: &mut [f32]), conv::transform::input_f6);
-            level!(@compile $features, $level, output_f4(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::transform::output_f4);
-            level!(@compile $features, $level, output_f6(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::transform::output_f6);
+            level!(@compile $features, $level, input_f4(job: &InputTiles<'_>, out: &mut [f32]), conv::input_f4);
+            level!(@compile $features, $level, input_f6(job: &InputTiles<'_>, out: &mut [f32]), conv::input_f6);
+            level!(@compile $features, $level, output_f4(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_f4);
+            level!(@compile $features, $level, output_f6(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_f6);
 
-            impl ConvKernels for LevelKernels<$level> {
-                const NAMES: conv::Names = conv::Names {
+            impl ConvLevel for LevelKernels<$level> {
+                const NAMES: Names = Names {
                     direct: stringify!($direct),
                     winograd_f4: stringify!($winograd_f4),
                     winograd_f6: stringify!($winograd_f6),
                 };
                 const LANES: usize = <$level as Simd>::LANES;
                 const MR: usize = <$level as Simd>::MR_F32;
-                const COSTS: conv::Costs = conv::Costs { transform: $transform, read: $read };
+                const COSTS: Costs = Costs { transform: $transform, read: $read };
 
                 fn tile(self) -> Tile {
                     self.tile_f32()
@@ -137,7 +137,7 @@ macro_rules! level {
                 }
 
                 fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-                    conv::ways_f32(*self, problem)
+                    ways_f32(*self, problem)
                 }
 
                 fn conv_f32(
@@ -147,7 +147,7 @@ macro_rules! level {
                     weights: ConvWeights<'_, f32, f32>,
                     clamp: (f32, f32),
                 ) -> PreparedF32 {
-                    conv::prepare_f32(*self, way, problem, weights, clamp)
+                    prepare_f32(*self, way, problem, weights, clamp)
                 }
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {

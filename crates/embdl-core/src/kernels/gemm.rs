@@ -18,6 +18,32 @@ pub const TILE_Q8: Tile = Tile { nr: 8, kr: 1 };
 /// Channels that are accumulated together.
 const LANES: usize = 8;
 
+/// How the elements of a row along k lie in memory: runs of the same length, the same distance apart. A window of a
+/// convolution is one run a line, so that its rows need not be copied together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// Runs.
+    pub count: usize,
+    /// Elements of a run.
+    pub len: usize,
+    /// Elements from the start of one run to the next.
+    pub step: usize,
+}
+
+impl Runs {
+    /// One run.
+    #[must_use]
+    pub const fn whole(k: usize) -> Self {
+        Self { count: 1, len: k, step: 0 }
+    }
+
+    /// Elements from the start of a row to its end.
+    #[must_use]
+    pub const fn span(self) -> usize {
+        (self.count - 1) * self.step + self.len
+    }
+}
+
 /// f32 GEMM.
 ///
 /// # Panics

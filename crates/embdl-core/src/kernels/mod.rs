@@ -14,6 +14,7 @@ pub mod depthwise;
 pub mod elementwise;
 pub mod gemm;
 pub mod im2col;
+pub mod lanes;
 pub mod layout;
 pub mod lrn;
 pub mod packed;

@@ -7,6 +7,7 @@
 //!         out[rows, panel] = output stage(tile)
 //! ```
 
+pub(super) use embdl_core::kernels::gemm::Runs;
 use embdl_core::kernels::{GemmF32, GemmQ8, PackedF32, PackedQ8, Tile};
 
 pub(crate) mod f32;
@@ -15,30 +16,6 @@ pub(crate) mod q8;
 
 /// Bytes of rows that one block holds: they stay in a second-level cache while panel after panel passes by.
 const BLOCK_BYTES: usize = 128 * 1024;
-
-/// How the elements of a row along k lie in memory: runs of the same length, the same distance apart. A window of a
-/// convolution is one run a line, so that its rows need not be copied together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Runs {
-    /// Runs.
-    pub(crate) count: usize,
-    /// Elements of a run.
-    pub(crate) len: usize,
-    /// Elements from the start of one run to the next.
-    pub(crate) step: usize,
-}
-
-impl Runs {
-    /// One run.
-    pub(crate) const fn whole(k: usize) -> Self {
-        Self { count: 1, len: k, step: 0 }
-    }
-
-    /// Elements from the start of a row to its end.
-    const fn span(self) -> usize {
-        (self.count - 1) * self.step + self.len
-    }
-}
 
 /// One panel of float weights.
 #[derive(Clone, Copy, Debug)]

@@ -50,9 +50,8 @@ macro_rules! vectors_of_512_bits {
             #[inline(always)]
             unsafe fn store_first(self, at: *mut f32, x: __m512, count: usize) {
                 assert!(count <= 16);
-                let first = ((1_u32 << count) - 1) as __mmask16;
                 // SAFETY: only the lanes of the mask are written, which are writable by the contract.
-                unsafe { _mm512_mask_storeu_ps(at, first, x) };
+                unsafe { _mm512_mask_storeu_ps(at, _cvtu32_mask16((1 << count) - 1), x) };
             }
 
             #[inline(always)]

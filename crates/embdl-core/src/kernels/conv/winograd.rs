@@ -15,22 +15,24 @@
 //!
 //! Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", §4.
 
-use embdl_core::kernels::parallel::{Shared, for_each_piece};
-use embdl_core::kernels::{ConvF32, ConvProblem, ConvWeights, GemmF32, PackedF32, Parallel, Tile};
+use alloc::vec;
+use alloc::vec::Vec;
 
-use super::ConvKernels;
 use super::transform::{InputTiles, OutputTiles, Size};
+use super::{ConvF32, ConvLevel, ConvProblem, ConvWeights};
+use crate::kernels::parallel::{Parallel, Shared, for_each_piece};
+use crate::kernels::{GemmF32, PackedF32, Tile};
 
 /// Floats between the rows of V beside the values.
 const ROW_PAD: usize = 16;
 
 /// What transforms and memory cost at a level, in products of GEMM an element; measured with `kernels_bench conv`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Costs {
+pub struct Costs {
     /// To make an element of V or to use one of M, by F(4x4) and by F(6x6).
-    pub(crate) transform: [f32; 2],
+    pub transform: [f32; 2],
     /// To read an element from beyond the second-level cache, and from beyond the third.
-    pub(crate) read: [f32; 2],
+    pub read: [f32; 2],
 }
 
 /// Bytes that stay in a second-level cache, and in a third.
@@ -49,7 +51,7 @@ impl Costs {
 
 /// Sizes of a problem in tiles.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Blocks {
+pub(super) struct Blocks {
     /// Size of a tile.
     size: Size,
     /// Tiles down and across.
@@ -61,13 +63,13 @@ pub(crate) struct Blocks {
     /// Output channels of a group.
     n: usize,
     /// In the unit of `ConvWay::cost`.
-    pub(crate) cost: f32,
+    pub(super) cost: f32,
 }
 
 impl Blocks {
     /// The cheapest blocks for a problem, of which GEMM has tiles of up to `mr` rows.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub(crate) fn new(problem: &ConvProblem, size: Size, mr: usize, costs: &Costs) -> Self {
+    pub(super) fn new(problem: &ConvProblem, size: Size, mr: usize, costs: &Costs) -> Self {
         let tiles = problem.geometry.output.map(|extent| extent.div_ceil(size.out()));
         let (ci, n) = (problem.geometry.input[2] / problem.groups, problem.n / problem.groups);
         let (count, positions) = (tiles[0] * tiles[1], size.positions());
@@ -98,12 +100,12 @@ impl Blocks {
     }
 
     /// Bytes of V and M.
-    pub(crate) const fn scratch_bytes(&self) -> usize {
+    pub(super) const fn scratch_bytes(&self) -> usize {
         4 * self.block * (self.v_stride() + self.size.positions() * self.n)
     }
 
     /// Bytes of U, biases and the line of zeros, packed by `tile`.
-    pub(crate) const fn weight_bytes(&self, groups: usize, tile: Tile) -> usize {
+    pub(super) const fn weight_bytes(&self, groups: usize, tile: Tile) -> usize {
         let n = self.n.next_multiple_of(tile.nr);
         let packed = n * self.ci.next_multiple_of(tile.kr) + n;
         4 * (groups * self.size.positions() * packed + groups * self.n + self.ci)
@@ -112,7 +114,7 @@ impl Blocks {
 
 /// A convolution with transformed weights.
 #[derive(Debug)]
-pub(crate) struct Winograd<K> {
+pub(super) struct Winograd<K> {
     kernels: K,
     problem: ConvProblem,
     blocks: Blocks,
@@ -124,9 +126,9 @@ pub(crate) struct Winograd<K> {
     clamp: (f32, f32),
 }
 
-impl<K: ConvKernels> Winograd<K> {
+impl<K: ConvLevel> Winograd<K> {
     /// Transforms the weights.
-    pub(crate) fn new(
+    pub(super) fn new(
         kernels: K,
         problem: &ConvProblem,
         size: Size,
@@ -215,7 +217,7 @@ impl<K: ConvKernels> Winograd<K> {
     }
 }
 
-impl<K: ConvKernels> ConvF32 for Winograd<K> {
+impl<K: ConvLevel> ConvF32 for Winograd<K> {
     fn weight_bytes(&self) -> usize {
         let weights: usize = self.weights.iter().map(PackedF32::size_bytes).sum();
         weights + 4 * (self.bias.len() + self.zeros.len())

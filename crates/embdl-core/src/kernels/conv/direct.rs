@@ -12,11 +12,10 @@
 //!
 //! What it saves counts where few channels make products cheap beside copies: in first layers.
 
-use embdl_core::kernels::parallel::for_each_piece;
-use embdl_core::kernels::{ConvF32, ConvProblem, ConvWeights, GemmF32, PackedF32, Parallel};
-
-use super::ConvKernels;
+use super::{ConvF32, ConvLevel, ConvProblem, ConvWeights};
 use crate::kernels::gemm::Runs;
+use crate::kernels::parallel::{Parallel, for_each_piece};
+use crate::kernels::{GemmF32, PackedF32, Tile};
 
 /// Bytes of input lines that a band should not exceed: they are read from the first-level cache.
 const BAND_BYTES: usize = 24 * 1024;
@@ -25,7 +24,7 @@ const MAX_ROWS: usize = 8;
 
 /// Sizes of the bands of a problem.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bands {
+pub(super) struct Bands {
     /// Rows of results in a band.
     rows: usize,
     /// Elements of a line with its pads.
@@ -37,7 +36,7 @@ pub(crate) struct Bands {
 
 impl Bands {
     /// The bands of a problem; `None` where windows are not runs.
-    pub(crate) fn new(problem: &ConvProblem) -> Option<Self> {
+    pub(super) fn new(problem: &ConvProblem) -> Option<Self> {
         let geometry = &problem.geometry;
         let ([kh, kw], depth) = (geometry.kernel, geometry.input[2]);
         if problem.groups != 1 || geometry.dilation[1] != 1 || problem.is_pointwise() {
@@ -60,12 +59,12 @@ impl Bands {
     }
 
     /// Bytes of scratch for all threads.
-    pub(crate) const fn scratch_bytes(&self, threads: usize) -> usize {
+    pub(super) const fn scratch_bytes(&self, threads: usize) -> usize {
         4 * self.scratch() * threads
     }
 
     /// Bytes of packed weights.
-    pub(crate) fn weight_bytes(&self, n: usize, tile: embdl_core::kernels::Tile) -> usize {
+    pub(super) fn weight_bytes(&self, n: usize, tile: Tile) -> usize {
         let k = self.runs.count * self.runs.len.next_multiple_of(tile.kr);
         4 * n.next_multiple_of(tile.nr) * (k + 1)
     }
@@ -73,7 +72,7 @@ impl Bands {
     /// Products that take as long: with tiles of up to `mr` rows, of which a short one takes as long as a half, and the
     /// lines that are copied.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub(crate) fn cost(&self, problem: &ConvProblem, mr: usize) -> f32 {
+    pub(super) fn cost(&self, problem: &ConvProblem, mr: usize) -> f32 {
         const COPY: f32 = 2.0;
         let [oh, ow] = problem.geometry.output;
         let short = ow % mr;
@@ -85,7 +84,7 @@ impl Bands {
 
 /// A convolution whose windows are read in place.
 #[derive(Debug)]
-pub(crate) struct Direct<K> {
+pub(super) struct Direct<K> {
     kernels: K,
     problem: ConvProblem,
     bands: Bands,
@@ -93,9 +92,9 @@ pub(crate) struct Direct<K> {
     clamp: (f32, f32),
 }
 
-impl<K: ConvKernels> Direct<K> {
+impl<K: ConvLevel> Direct<K> {
     /// Packs the weights by runs.
-    pub(crate) fn new(
+    pub(super) fn new(
         kernels: K,
         problem: &ConvProblem,
         bands: Bands,
@@ -137,7 +136,7 @@ impl<K: ConvKernels> Direct<K> {
     }
 }
 
-impl<K: ConvKernels> ConvF32 for Direct<K> {
+impl<K: ConvLevel> ConvF32 for Direct<K> {
     fn weight_bytes(&self) -> usize {
         self.weights.size_bytes()
     }

@@ -6,16 +6,17 @@
 //!
 //! Source of the matrices: Lavin and Gray 2016, §4.3, for F(4x4); for F(6x6) the same construction (Toom-Cook).
 
+#![expect(unsafe_code, reason = "loads and stores of vectors")]
+
 use core::ops::Range;
 
-use embdl_core::kernels::WindowGeometry;
-use embdl_core::kernels::parallel::Shared;
-
-use crate::simd::Simd;
+use crate::kernels::WindowGeometry;
+use crate::kernels::lanes::Lanes;
+use crate::kernels::parallel::Shared;
 
 /// Size of the result of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Size {
+pub enum Size {
     /// 4x4 results of 6x6 inputs.
     F4,
     /// 6x6 results of 8x8 inputs.
@@ -46,7 +47,7 @@ const FILTER_F6: [[f64; 3]; 8] = [
 
 impl Size {
     /// Rows and columns of the result.
-    pub(crate) const fn out(self) -> usize {
+    pub const fn out(self) -> usize {
         match self {
             Self::F4 => 4,
             Self::F6 => 6,
@@ -54,13 +55,13 @@ impl Size {
     }
 
     /// Positions of a transformed tile.
-    pub(crate) const fn positions(self) -> usize {
+    pub const fn positions(self) -> usize {
         (self.out() + 2) * (self.out() + 2)
     }
 
     /// `G w G^T` of one filter `[3, 3, ci]`, into `[positions, ci]`; in f64, rounded once.
     #[expect(clippy::cast_possible_truncation, reason = "the one rounding")]
-    pub(crate) fn transform_filter(self, filter: &[f32], out: &mut [f32]) {
+    pub fn transform_filter(self, filter: &[f32], out: &mut [f32]) {
         let rows: &[[f64; 3]] = match self {
             Self::F4 => &FILTER_F4,
             Self::F6 => &FILTER_F6,
@@ -83,49 +84,50 @@ impl Size {
 
 /// A tile of the input.
 #[derive(Clone, Debug)]
-pub(crate) struct InputTiles<'a> {
-    pub(crate) geometry: &'a WindowGeometry,
+pub struct InputTiles<'a> {
+    /// Where the windows go.
+    pub geometry: &'a WindowGeometry,
     /// Tiles in a row of tiles.
-    pub(crate) tiles_across: usize,
+    pub tiles_across: usize,
     /// Which tile.
-    pub(crate) tile: usize,
+    pub tile: usize,
     /// The sample.
-    pub(crate) input: &'a [f32],
+    pub input: &'a [f32],
     /// Channels of the group.
-    pub(crate) channels: Range<usize>,
+    pub channels: Range<usize>,
     /// What pixels in the pads hold, one value a channel of the group.
-    pub(crate) zeros: &'a [f32],
+    pub zeros: &'a [f32],
 }
 
 /// A tile of products.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OutputTiles<'a> {
+pub struct OutputTiles<'a> {
     /// Height and width of the result.
-    pub(crate) output: [usize; 2],
+    pub output: [usize; 2],
     /// Tiles in a row of tiles.
-    pub(crate) tiles_across: usize,
+    pub tiles_across: usize,
     /// Which tile.
-    pub(crate) tile: usize,
+    pub tile: usize,
     /// The tile's products, those of the first position first.
-    pub(crate) products: &'a [f32],
+    pub products: &'a [f32],
     /// Products from one position to the next.
-    pub(crate) position_stride: usize,
+    pub position_stride: usize,
     /// One bias a channel.
-    pub(crate) bias: &'a [f32],
+    pub bias: &'a [f32],
     /// Bounds of the result.
-    pub(crate) clamp: (f32, f32),
+    pub clamp: (f32, f32),
     /// Elements from one pixel of the result to the next.
-    pub(crate) out_stride: usize,
+    pub out_stride: usize,
     /// First channel of the group within a pixel of the result.
-    pub(crate) first_channel: usize,
+    pub first_channel: usize,
 }
 
 /// One-dimensional transforms of `IN` inputs for `OUT` results.
 trait Filtering<const IN: usize, const OUT: usize> {
     /// `B^T d`.
-    fn input<S: Simd>(simd: S, d: [S::F32; IN]) -> [S::F32; IN];
+    fn input<S: Lanes>(simd: S, d: [S::F32; IN]) -> [S::F32; IN];
     /// `A^T m`.
-    fn output<S: Simd>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT];
+    fn output<S: Lanes>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT];
 }
 
 struct F4;
@@ -133,7 +135,7 @@ struct F6;
 
 impl Filtering<6, 4> for F4 {
     #[inline(always)]
-    fn input<S: Simd>(s: S, d: [S::F32; 6]) -> [S::F32; 6] {
+    fn input<S: Lanes>(s: S, d: [S::F32; 6]) -> [S::F32; 6] {
         let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
         let even = times(-4.0, d[2], d[4]);
         let odd = times(-4.0, d[1], d[3]);
@@ -151,7 +153,7 @@ impl Filtering<6, 4> for F4 {
     }
 
     #[inline(always)]
-    fn output<S: Simd>(s: S, m: [S::F32; 6]) -> [S::F32; 4] {
+    fn output<S: Lanes>(s: S, m: [S::F32; 6]) -> [S::F32; 4] {
         let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
         let [sum_1, sum_2] = [s.add(m[1], m[2]), s.add(m[3], m[4])];
         let [difference_1, difference_2] = [s.sub(m[1], m[2]), s.sub(m[3], m[4])];
@@ -166,7 +168,7 @@ impl Filtering<6, 4> for F4 {
 
 impl Filtering<8, 6> for F6 {
     #[inline(always)]
-    fn input<S: Simd>(s: S, d: [S::F32; 8]) -> [S::F32; 8] {
+    fn input<S: Lanes>(s: S, d: [S::F32; 8]) -> [S::F32; 8] {
         let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
         let even_1 = times(-4.25, d[4], s.add(d[2], d[6]));
         let odd_1 = times(-4.25, d[3], s.add(d[1], d[5]));
@@ -187,7 +189,7 @@ impl Filtering<8, 6> for F6 {
     }
 
     #[inline(always)]
-    fn output<S: Simd>(s: S, m: [S::F32; 8]) -> [S::F32; 6] {
+    fn output<S: Lanes>(s: S, m: [S::F32; 8]) -> [S::F32; 6] {
         let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
         let sums = [s.add(m[1], m[2]), s.add(m[3], m[4]), s.add(m[5], m[6])];
         let differences = [s.sub(m[1], m[2]), s.sub(m[3], m[4]), s.sub(m[5], m[6])];
@@ -210,7 +212,7 @@ impl Filtering<8, 6> for F6 {
 /// # Panics
 /// If a slice does not fit the job, or there are fewer channels than lanes.
 #[inline(always)]
-pub(crate) fn input_f4<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+pub fn input_f4<S: Lanes>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
     input::<S, F4, 6, 4>(simd, job, out);
 }
 
@@ -219,7 +221,7 @@ pub(crate) fn input_f4<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) 
 /// # Panics
 /// As [`input_f4`].
 #[inline(always)]
-pub(crate) fn input_f6<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+pub fn input_f6<S: Lanes>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
     input::<S, F6, 8, 6>(simd, job, out);
 }
 
@@ -228,7 +230,7 @@ pub(crate) fn input_f6<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) 
 /// # Panics
 /// If a slice does not fit the job, or there are fewer channels than lanes.
 #[inline(always)]
-pub(crate) fn output_f4<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+pub fn output_f4<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
     output::<S, F4, 6, 4>(simd, job, out);
 }
 
@@ -237,12 +239,12 @@ pub(crate) fn output_f4<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_
 /// # Panics
 /// As [`output_f4`].
 #[inline(always)]
-pub(crate) fn output_f6<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+pub fn output_f6<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
     output::<S, F6, 8, 6>(simd, job, out);
 }
 
 #[inline(always)]
-fn input<S: Simd, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+fn input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
     simd: S,
     job: &InputTiles<'_>,
     out: &mut [f32],
@@ -292,7 +294,7 @@ fn pixels<'a, const IN: usize, const OUT: usize>(job: &InputTiles<'a>) -> [[&'a 
 }
 
 #[inline(always)]
-fn output<S: Simd, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
     simd: S,
     job: &OutputTiles<'_>,
     out: &Shared<'_, f32>,
@@ -323,8 +325,7 @@ fn output<S: Simd, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
             for (x, result) in results.into_iter().take(columns).enumerate() {
                 let pixel = (at[0] + y) * job.output[1] + at[1] + x;
                 let first = pixel * job.out_stride + job.first_channel + channel;
-                // The sum stands second, because minps and maxps return that one where there is a NaN.
-                let result = simd.min(high, simd.max(low, simd.add(result, bias)));
+                let result = simd.clamp(simd.add(result, bias), low, high);
                 // SAFETY: pixels of different tiles and channels of different groups are disjoint.
                 let part = unsafe { out.part(first..first + S::LANES) };
                 // SAFETY: LANES floats.
