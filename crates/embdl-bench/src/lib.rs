@@ -9,6 +9,7 @@ mod retest;
 mod runtimes;
 mod serve;
 mod timing;
+mod tuning;
 
 pub use image::Input;
 pub use machine::{Machine, nanoseconds, peak_rss_bytes};
@@ -17,3 +18,4 @@ pub use retest::{BenchError, Prediction, RetestReport, classify, predict, retest
 pub use runtimes::{NoSuchRuntime, RuntimeChoice, choices, chosen, open};
 pub use serve::{Greeting, Times, serve};
 pub use timing::{NodeTime, TimingReport, time};
+pub use tuning::FileTuner;

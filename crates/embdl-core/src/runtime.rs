@@ -2,7 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::model::Model;
 use crate::tensor::{DType, TensorMut, TensorRef, ValueType};
@@ -79,6 +81,8 @@ pub struct LoadOptions {
     pub isa: Option<String>,
     /// How dense layers with sparse or codebook weights run.
     pub weights: WeightForm,
+    /// Chooses kernels by measuring them at load, where estimates choose otherwise.
+    pub tuner: Option<Arc<dyn Tuner>>,
     /// A monotonic clock in nanoseconds; with it, every run is profiled.
     pub clock: Option<fn() -> u64>,
     /// Largest sum of packed weights, arena and scratch that the session may allocate.
@@ -91,10 +95,23 @@ impl Default for LoadOptions {
             batch: 1,
             isa: None,
             weights: WeightForm::Auto,
+            tuner: None,
             clock: None,
             max_memory_bytes: 4 << 30,
         }
     }
+}
+
+/// A clock, and a memory of which kernel was the fastest for a problem. Choices hold for one machine.
+pub trait Tuner: fmt::Debug + Send + Sync {
+    /// Nanoseconds of a monotonic clock.
+    fn now_ns(&self) -> u64;
+
+    /// The kernel that was the fastest for `problem`, if that is known.
+    fn known(&self, problem: &str) -> Option<String>;
+
+    /// Remembers the fastest kernel for `problem`.
+    fn learn(&self, problem: &str, kernel: &str);
 }
 
 /// How dense layers with sparse or codebook weights run.

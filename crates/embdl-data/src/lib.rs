@@ -36,6 +36,7 @@
 pub mod atomic;
 pub mod augment;
 pub mod batch;
+pub mod cache;
 pub mod catalog;
 pub mod cifar;
 mod dataset;

@@ -3,15 +3,16 @@
 #![expect(clippy::print_stdout, reason = "results of a command-line program")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
-    Greeting, Input, RuntimeChoice, choices, chosen, nanoseconds, open, peak_rss_bytes, retest,
-    serve, time,
+    FileTuner, Greeting, Input, RuntimeChoice, choices, chosen, nanoseconds, open, peak_rss_bytes,
+    retest, serve, time,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
-use embdl_core::runtime::{LoadOptions, Runtime, Session};
+use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
 use embdl_data::{Dataset, catalog};
 
 const HELP: &str = "\
@@ -20,12 +21,12 @@ Retests and times .embdl files where it runs.
 Usage:
   embdl-runner list
   embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N]
-  embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S]
-  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL]
+  embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--tune]
+  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--tune]
 
 Without --runtime and --isa every runtime at every level that this machine has takes its turn. Each result is one line
 of JSON. `serve` runs as often as each line of its input says and answers with the times: for benches in which
-programs take turns. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+programs take turns. --tune chooses kernels by measuring them, once a machine. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
@@ -43,6 +44,7 @@ struct Arguments {
     isa: Option<String>,
     images: Option<usize>,
     seconds: Option<f64>,
+    tune: bool,
 }
 
 fn main() -> Result<()> {
@@ -71,7 +73,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let dataset = wants_data.then(|| dataset(arguments)).transpose()?;
     for choice in wanted(arguments)? {
         let clock = is_bench.then_some(nanoseconds as fn() -> u64);
-        let mut session = load(&model, &choice, clock)?;
+        let mut session = load(&model, &choice, clock, arguments.tune)?;
         let line = match &dataset {
             Some(dataset) if !is_bench => {
                 serde_json::to_string(&retest(session.as_mut(), &choice, dataset, |_| {})?)?
@@ -103,7 +105,7 @@ fn answer(arguments: &Arguments) -> Result<()> {
         .with_context(|| format!("reading {}", path.display()))?;
     let choice = wanted(arguments)?.swap_remove(0);
     let start = nanoseconds();
-    let mut session = load(&model, &choice, None)?;
+    let mut session = load(&model, &choice, None, arguments.tune)?;
     let load_ns = nanoseconds().saturating_sub(start);
     drop(model);
     drop(bytes);
@@ -121,8 +123,12 @@ fn load(
     model: &Model<'_>,
     choice: &RuntimeChoice,
     clock: Option<fn() -> u64>,
+    tune: bool,
 ) -> Result<Box<dyn Session>> {
-    let options = LoadOptions { isa: Some(choice.isa.clone()), clock, ..LoadOptions::default() };
+    let tuner =
+        tune.then(FileTuner::of_this_machine).map(|tuner| Arc::new(tuner) as Arc<dyn Tuner>);
+    let isa = Some(choice.isa.clone());
+    let options = LoadOptions { isa, clock, tuner, ..LoadOptions::default() };
     let loaded = open(&choice.runtime)?.load(model, &options);
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
 }
@@ -158,6 +164,7 @@ fn parse() -> Result<Arguments> {
             Long("runtime") => arguments.runtime = Some(parser.value()?.string()?),
             Long("isa") => arguments.isa = Some(parser.value()?.string()?),
             Long("images") => arguments.images = Some(parser.value()?.parse()?),
+            Long("tune") => arguments.tune = true,
             Long("seconds") => arguments.seconds = Some(parser.value()?.parse()?),
             Value(value) if arguments.command.is_empty() => arguments.command = value.string()?,
             Value(value) if arguments.model.is_none() => arguments.model = Some(value.into()),

@@ -4,12 +4,13 @@ mod photos;
 mod profile;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use embdl_bench::{chosen, classify, nanoseconds, open};
+use embdl_bench::{FileTuner, chosen, classify, nanoseconds, open};
 use embdl_core::format::{self, Limits};
 use embdl_core::op::Op;
-use embdl_core::runtime::{LoadOptions, Runtime, Session};
+use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
 use serde::Serialize;
 
 use super::read;
@@ -25,6 +26,7 @@ use profile::Profile;
 Examples:
   embdl run mobilenet-v2.embdl cat.jpg cup.png
   embdl run mobilenet-v2.embdl photos/*.jpg --top 3 --json
+  embdl run mobilenet-v2.embdl cat.jpg --tune --profile      (the fastest kernel of each layer, measured)
   embdl run mobilenet-v2.embdl cat.jpg --profile             (time of each layer, kernels, memory)
   embdl run other.embdl cat.jpg --preprocess caffe --labels names.txt
   embdl run mobilenet-v2.embdl input.raw                     (bytes of a picture or f32, NHWC, at the input's size)
@@ -54,6 +56,9 @@ pub(crate) struct Args {
     /// Print the time of each node, and memory.
     #[arg(long)]
     profile: bool,
+    /// Choose kernels by measuring them; what was found is kept in the user's cache for this machine.
+    #[arg(long)]
+    tune: bool,
 }
 
 #[derive(Serialize)]
@@ -81,7 +86,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let choice = chosen(Some(&args.runtime), args.isa.as_deref())?.pop();
     let choice = choice.context("there is a runtime")?;
     let clock = Some(nanoseconds as fn() -> u64);
-    let options = LoadOptions { isa: Some(choice.isa.clone()), clock, ..LoadOptions::default() };
+    let tuner = args.tune.then(|| Arc::new(FileTuner::of_this_machine()) as Arc<dyn Tuner>);
+    let isa = Some(choice.isa.clone());
+    let options = LoadOptions { isa, clock, tuner, ..LoadOptions::default() };
     let mut session = open(&choice.runtime)?.load(&model, &options)?;
     // The session keeps what it needs: weights are not held twice.
     drop(model);

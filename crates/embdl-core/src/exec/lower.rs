@@ -1,5 +1,6 @@
 //! From a model to a session: checks, plans, counts memory, then turns each node into its work.
 
+mod convolution;
 mod layers;
 mod pointwise;
 mod windows;

@@ -4,6 +4,7 @@ mod check;
 mod lower;
 mod memory;
 mod session;
+mod tune;
 mod weights;
 mod work;
 

@@ -123,8 +123,8 @@ pub type PreparedQ8 = Option<Box<dyn ConvQ8>>;
 
 /// The cheapest of `ways`, where it costs less than im2col and GEMM.
 #[must_use]
-pub fn cheapest(ways: Vec<ConvWay>, problem: &ConvProblem) -> Option<ConvWay> {
-    let best = ways.into_iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
+pub fn cheapest<'a>(ways: &'a [ConvWay], problem: &ConvProblem) -> Option<&'a ConvWay> {
+    let best = ways.iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
     best.filter(|way| way.cost < problem.gemm_cost())
 }
 

@@ -27,14 +27,7 @@ pub struct SearchPath {
 impl SearchPath {
     /// All places, as the environment names them; `explicit` is what the command line names.
     pub fn from_env(explicit: Option<PathBuf>) -> Self {
-        let absolute = |variable| {
-            let path = env::var_os(variable).map(PathBuf::from);
-            // The XDG base directory specification says to ignore relative paths.
-            path.filter(|path| path.is_absolute())
-        };
-        let cache = absolute("XDG_CACHE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-            .map(|cache| cache.join("embdl").join("data"));
+        let cache = crate::cache::folder().map(|cache| cache.join("data"));
         let environment =
             env::var_os(DATA_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
         Self { explicit, environment, cache, system: true }

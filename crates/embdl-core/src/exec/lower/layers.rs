@@ -4,11 +4,9 @@ use alloc::vec::Vec;
 
 use super::super::check::invalid;
 use super::super::weights::{self, Form};
-use super::super::work::{Conv, OwnConv, Stage, Work};
+use super::super::work::{Stage, Work};
 use super::pointwise::levels;
 use super::{Lowering, Need};
-use crate::kernels::conv::cheapest;
-use crate::kernels::{ConvProblem, ConvWay, ConvWeights, WindowGeometry};
 use crate::model::EncodedTensor;
 use crate::op::{Activation, Conv2d, Op};
 use crate::plan::ALIGNMENT;
@@ -42,8 +40,8 @@ impl<'m> Lowering<'m, '_> {
                 let scratch = self.block_rows(conv, row).checked_mul(row)?;
                 let scratch_bytes = scratch.checked_next_multiple_of(ALIGNMENT)?;
                 let mut need = Need { weight_bytes: group.checked_mul(groups)?, scratch_bytes };
-                // Weights that do not suit the way run as GEMM after all.
-                if let Some(way) = self.own_way(&self.problem(conv, weight)) {
+                // Weights that do not suit a way run as GEMM after all.
+                for way in self.likely_ways(&self.problem(conv, weight)) {
                     need.weight_bytes = need.weight_bytes.max(way.weight_bytes);
                     let scratch_bytes = way.scratch_bytes.checked_next_multiple_of(ALIGNMENT)?;
                     need.scratch_bytes = need.scratch_bytes.max(scratch_bytes);
@@ -59,82 +57,8 @@ impl<'m> Lowering<'m, '_> {
         }
     }
 
-    pub(super) fn convolution(&self, conv: &Conv2d) -> Result<Work, RuntimeError> {
-        let (weight, from, to) = (self.needed_weight()?, self.from(), self.to());
-        let geometry = WindowGeometry::new(&conv.window, from.shape, to.shape);
-        let n = weight.shape.dim(0);
-        let (groups, k) = (conv.groups as usize, weight.shape.len() / n);
-        let failed = |source| self.undecodable(source);
-        if let Some((quant, stage)) = self.integer_stage(weight, n, conv.activation)? {
-            let bias = self.bias_i32()?;
-            let zero_point = quant.zero_point;
-            if self.is_depthwise(conv) {
-                let weights = taps_first(&weight.decode_i8().map_err(failed)?, n);
-                let bias = if bias.is_empty() { alloc::vec![0; n] } else { bias };
-                return Ok(Work::DepthwiseQ8 { geometry, weights, bias, zero_point, stage });
-            }
-            let problem = self.problem(conv, weight);
-            if let Some(way) = self.own_way(&problem) {
-                let decoded = weight.decode_i8().map_err(failed)?;
-                let weights = ConvWeights { weights: &decoded, bias: &bias };
-                if let Some(packed) = self.kernels.conv_q8(way.name, &problem, weights, zero_point)
-                {
-                    return Ok(Work::OwnConvQ8(own(&problem, &way, packed), stage));
-                }
-            }
-            let packed = weights::pack_q8(weight, &bias, groups, zero_point, self.kernels)
-                .map_err(failed)?;
-            let width = n / groups;
-            let stages = (0..groups).map(|g| stage.of_channels(g * width..(g + 1) * width));
-            let block = self.block_rows(conv, k);
-            let groups = packed.into_iter().zip(stages).collect();
-            let conv = Conv { geometry, out_stride: self.out_stride(), groups, block };
-            return Ok(Work::ConvQ8 { conv, zero_point });
-        }
-        let bias = self.bias_f32()?;
-        let clamp = conv.activation.bounds();
-        if self.is_depthwise(conv) {
-            let weights = taps_first(&weight.dequantize().map_err(failed)?, n);
-            let bias = if bias.is_empty() { alloc::vec![0.0; n] } else { bias };
-            return Ok(Work::DepthwiseF32 { geometry, weights, bias, clamp });
-        }
-        let problem = self.problem(conv, weight);
-        if let Some(way) = self.own_way(&problem) {
-            let decoded = weight.dequantize().map_err(failed)?;
-            let weights = ConvWeights { weights: &decoded, bias: &bias };
-            if let Some(packed) = self.kernels.conv_f32(way.name, &problem, weights, clamp) {
-                return Ok(Work::OwnConvF32(own(&problem, &way, packed)));
-            }
-        }
-        let groups = weights::pack_f32(weight, &bias, groups, self.kernels).map_err(failed)?;
-        let block = self.block_rows(conv, k * 4);
-        Ok(Work::ConvF32(Conv { geometry, out_stride: self.out_stride(), groups, block }, clamp))
-    }
-
-    /// What the runtime is asked for a way of its own for.
-    fn problem(&self, conv: &Conv2d, weight: &EncodedTensor<'_>) -> ConvProblem {
-        ConvProblem {
-            geometry: WindowGeometry::new(&conv.window, self.from().shape, self.to().shape),
-            groups: conv.groups as usize,
-            n: weight.shape.dim(0),
-            out_stride: self.out_stride(),
-            density: weights::density(weight),
-            threads: self.parallel.threads(),
-        }
-    }
-
-    /// The runtime's own way for a convolution, where it is expected to be faster than GEMM.
-    fn own_way(&self, problem: &ConvProblem) -> Option<ConvWay> {
-        let ways = if self.quantized() {
-            self.kernels.conv_q8_ways(problem)
-        } else {
-            self.kernels.conv_f32_ways(problem)
-        };
-        cheapest(ways, problem)
-    }
-
     /// Elements from one row of the result to the next: its channels, or those of the concatenation that it lies in.
-    fn out_stride(&self) -> usize {
+    pub(super) fn out_stride(&self) -> usize {
         let to = self.to();
         match self.plan.row_bytes[self.node.output] {
             Some(bytes) => bytes / to.dtype.size_bytes(),
@@ -183,7 +107,7 @@ impl<'m> Lowering<'m, '_> {
     }
 
     /// Scale of the input and output stage of a layer that computes in integers; `None` for one in floats.
-    fn integer_stage(
+    pub(super) fn integer_stage(
         &self,
         weight: &EncodedTensor<'_>,
         n: usize,
@@ -220,24 +144,18 @@ impl<'m> Lowering<'m, '_> {
         Ok(Some((from_quant, Stage::Levels(requant))))
     }
 
-    fn bias_f32(&self) -> Result<Vec<f32>, RuntimeError> {
+    pub(super) fn bias_f32(&self) -> Result<Vec<f32>, RuntimeError> {
         let Some(id) = self.node.bias else { return Ok(Vec::new()) };
         self.model.tensors[id].decode_f32().map_err(|source| self.undecodable(source))
     }
 
-    fn bias_i32(&self) -> Result<Vec<i32>, RuntimeError> {
+    pub(super) fn bias_i32(&self) -> Result<Vec<i32>, RuntimeError> {
         let Some(id) = self.node.bias else { return Ok(Vec::new()) };
         self.model.tensors[id].decode_i32().map_err(|source| self.undecodable(source))
     }
 
-    /// Whether the depthwise kernels take the node: one filter a channel.
-    fn is_depthwise(&self, conv: &Conv2d) -> bool {
-        let channels = self.from().shape.dim(3);
-        conv.is_depthwise(channels) && self.to().shape.dim(3) == channels
-    }
-
     /// Output positions a block of im2col rows of `row_bytes`; zero where the input can be read as it is.
-    fn block_rows(&self, conv: &Conv2d, row_bytes: usize) -> usize {
+    pub(super) fn block_rows(&self, conv: &Conv2d, row_bytes: usize) -> usize {
         let window = &conv.window;
         if window.kernel == [1, 1] && window.stride == [1, 1] && window.pads == [0; 4] {
             return 0;
@@ -248,19 +166,7 @@ impl<'m> Lowering<'m, '_> {
     }
 }
 
-/// A convolution that the runtime packed for `way`.
-const fn own<C>(problem: &ConvProblem, way: &ConvWay, packed: C) -> OwnConv<C> {
-    let ConvProblem { geometry, out_stride, .. } = *problem;
-    OwnConv { geometry, out_stride, name: way.name, packed }
-}
-
 /// The weights of a layer without groups.
 fn only<T>(mut groups: Vec<T>) -> T {
     groups.pop().expect("one group was packed")
-}
-
-/// `[c, taps]` to `[taps, c]`.
-fn taps_first<T: Copy>(weights: &[T], channels: usize) -> Vec<T> {
-    let taps = weights.len() / channels;
-    (0..weights.len()).map(|at| weights[at % channels * taps + at / channels]).collect()
 }

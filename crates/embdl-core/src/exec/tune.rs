@@ -1,0 +1,111 @@
+//! Chooses among ways to compute a node by measuring them, or by what was measured before.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::memory::{Arena, Readable};
+use super::session::Step;
+use super::work::{Machine, Work};
+use crate::plan::Place;
+use crate::runtime::{RuntimeError, Tuner};
+use crate::tensor::{DType, TensorRef, ValueType};
+
+/// Bytes that are read between two runs, as the other layers of a network would: what a second-level cache keeps.
+const BETWEEN_BYTES: usize = 4 << 20;
+/// Runs of each candidate; the fastest counts.
+const RUNS: usize = 5;
+
+/// A way to compute a node.
+pub(super) struct Candidate<'a> {
+    /// Name of the kernel.
+    pub(super) name: &'static str,
+    /// Makes the work; `None` if the weights do not suit the way after all.
+    pub(super) build: &'a dyn Fn() -> Result<Option<Work>, RuntimeError>,
+}
+
+/// What a node reads and writes.
+#[derive(Clone, Copy)]
+pub(super) struct Values {
+    pub(super) input: ValueType,
+    /// Bytes of the result, gaps between its rows included.
+    pub(super) output_bytes: usize,
+    /// Bytes of scratch that every candidate can do with.
+    pub(super) scratch_bytes: usize,
+}
+
+/// The work of the candidate that `tuner` knows to be the fastest for `problem`, or that is found to be it now.
+///
+/// # Errors
+/// Those of the candidates.
+pub(super) fn fastest(
+    tuner: &dyn Tuner,
+    problem: &str,
+    candidates: &[Candidate<'_>],
+    machine: Machine<'_>,
+    values: Values,
+) -> Result<Option<Work>, RuntimeError> {
+    if let Some(known) = tuner.known(problem)
+        && let Some(candidate) = candidates.iter().find(|candidate| candidate.name == known)
+        && let Some(work) = (candidate.build)()?
+    {
+        return Ok(Some(work));
+    }
+    let mut best: Option<(u64, &'static str, Work)> = None;
+    for candidate in candidates {
+        let Some(work) = (candidate.build)()? else { continue };
+        let (time_ns, work) = measure(tuner, work, machine, values);
+        if best.as_ref().is_none_or(|(fastest, ..)| time_ns < *fastest) {
+            best = Some((time_ns, candidate.name, work));
+        }
+    }
+    Ok(best.map(|(_, name, work)| {
+        tuner.learn(problem, name);
+        work
+    }))
+}
+
+/// The shortest run of `work` on some input, and the work.
+fn measure(tuner: &dyn Tuner, work: Work, machine: Machine<'_>, values: Values) -> (u64, Work) {
+    let len = values.input.shape.len();
+    let (floats, levels): (Vec<f32>, Vec<u8>) = match values.input.dtype {
+        DType::F32 => (vec![0.5; len], Vec::new()),
+        _ => (Vec::new(), vec![100; len]),
+    };
+    let input = match values.input.dtype {
+        DType::F32 => TensorRef::F32(&floats),
+        _ => TensorRef::U8(&levels),
+    };
+    let inputs = [input];
+    let readable = Readable::all(&[], &inputs);
+    let mut out = Arena::new(values.output_bytes);
+    let mut scratch = Arena::new(values.scratch_bytes);
+    let output = Place::Arena(0..values.output_bytes);
+    let step = Step { work, inputs: vec![Place::Input(0)], output, in_place: None };
+    let between = vec![1_u8; BETWEEN_BYTES];
+    let mut shortest = u64::MAX;
+    for _ in 0..RUNS {
+        let touched = between.iter().step_by(64).map(|&byte| u64::from(byte)).sum::<u64>();
+        core::hint::black_box(touched);
+        let start = tuner.now_ns();
+        step.work.run(&step, machine, &readable, out.bytes_mut(), scratch.bytes_mut());
+        shortest = shortest.min(tuner.now_ns().saturating_sub(start));
+    }
+    (shortest, step.work)
+}
+
+/// The problem of a convolution in words: what a choice is remembered by.
+pub(super) fn describe(problem: &crate::kernels::ConvProblem, isa: &str, what: &str) -> String {
+    let geometry = &problem.geometry;
+    let [h, w, c] = geometry.input;
+    let ([kh, kw], [sh, sw], [dh, dw]) = (geometry.kernel, geometry.stride, geometry.dilation);
+    let ([top, left], [bottom, right]) = (geometry.pad_before, geometry.pad_after);
+    alloc::format!(
+        "{isa} {what} {h}x{w}x{c} k{kh}x{kw} s{sh}x{sw} d{dh}x{dw} p{top},{left},{bottom},{right} g{} n{}/{} density {:.2} threads {}",
+        problem.groups,
+        problem.n,
+        problem.out_stride,
+        problem.density,
+        problem.threads
+    )
+}
