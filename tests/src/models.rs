@@ -107,6 +107,9 @@ impl Problem {
                 }
             }
         }
+        if runtime.name() != "reference" {
+            self.share(runtime, &model, isa, &inputs, report);
+        }
         for weights in [WeightForm::Auto, WeightForm::Dense, WeightForm::Compressed] {
             let case = format!("{} {isa} {weights:?}", self.name);
             let options = self.options(isa, weights);
@@ -123,6 +126,34 @@ impl Problem {
                         self.solve(runtime, &read, &options, &case, (&inputs, &want), report);
                     }
                 },
+            }
+        }
+    }
+
+    /// Solves the problem on several threads: every bit is as on one.
+    fn share(
+        &self,
+        runtime: &dyn Runtime,
+        model: &Model<'_>,
+        isa: &str,
+        inputs: &[Vec<f64>],
+        report: &mut Report,
+    ) {
+        let solve = |threads| {
+            let options = LoadOptions { threads, ..self.options(isa, WeightForm::Auto) };
+            run(&mut *runtime.load(model, &options)?, inputs)
+        };
+        let alone = solve(1);
+        for threads in [2, 3] {
+            let case = format!("{} {isa} on {threads} threads", self.name);
+            match (&alone, solve(threads)) {
+                (Ok(alone), Ok(shared)) => {
+                    for (alone, shared) in alone.iter().zip(&shared) {
+                        shared.compare_bits(&case, alone, report);
+                    }
+                }
+                (Err(error), _) => report.fail(&case, error),
+                (_, Err(error)) => report.fail(&case, &error),
             }
         }
     }
@@ -234,6 +265,16 @@ impl Data {
             Self::F32(data) => TensorMut::F32(data),
             Self::U8(data) => TensorMut::U8(data),
             Self::I32(data) => TensorMut::I32(data),
+        }
+    }
+
+    fn compare_bits(&self, case: &str, want: &Self, report: &mut Report) {
+        let bits = |data: &[f32]| data.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        match (self, want) {
+            (Self::F32(data), Self::F32(want)) => report.equal(&case, &bits(data), &bits(want)),
+            (Self::U8(data), Self::U8(want)) => report.equal(&case, data, want),
+            (Self::I32(data), Self::I32(want)) => report.equal(&case, data, want),
+            _ => report.fail(&case, &"results of another type"),
         }
     }
 

@@ -22,10 +22,16 @@ fn runs_allocate_nothing() {
     for runtime in support::runtimes() {
         for problem in models::all() {
             let model = problem.net.model();
-            for weights in [WeightForm::Dense, WeightForm::Compressed] {
+            for (weights, threads) in
+                [(WeightForm::Dense, 1), (WeightForm::Compressed, 1), (WeightForm::Auto, 2)]
+            {
+                if threads > 1 && runtime.name() == "reference" {
+                    continue;
+                }
                 let options = LoadOptions {
                     batch: problem.batch,
                     weights,
+                    threads,
                     clock: Some(|| 0),
                     ..LoadOptions::default()
                 };

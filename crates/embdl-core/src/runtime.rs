@@ -81,6 +81,8 @@ pub struct LoadOptions {
     pub isa: Option<String>,
     /// How dense layers with sparse or codebook weights run.
     pub weights: WeightForm,
+    /// Threads of a run, the calling one included; 0 for as many as the machine has fast cores.
+    pub threads: usize,
     /// Chooses kernels by measuring them at load, where estimates choose otherwise.
     pub tuner: Option<Arc<dyn Tuner>>,
     /// A monotonic clock in nanoseconds; with it, every run is profiled.
@@ -95,6 +97,7 @@ impl Default for LoadOptions {
             batch: 1,
             isa: None,
             weights: WeightForm::Auto,
+            threads: 1,
             tuner: None,
             clock: None,
             max_memory_bytes: 4 << 30,
@@ -215,6 +218,14 @@ pub enum RuntimeError {
     Batch {
         /// What was asked for.
         batch: usize,
+    },
+    /// More threads than there can be.
+    #[error("{asked} threads were asked for, {allowed} can be had")]
+    Threads {
+        /// What was asked for.
+        asked: usize,
+        /// What could be asked for.
+        allowed: usize,
     },
     /// A weight does not decode.
     #[error("a weight of node {node:?} does not decode: {source}")]

@@ -22,7 +22,8 @@ pub fn isas() -> Vec<&'static str> {
 /// As for [`kernels`].
 pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
     let isa = detect::select(None)?.name();
-    Ok(CpuRuntime::new("arm", Capabilities { isa, isas: isas() }, kernels))
+    Ok(CpuRuntime::new("arm", Capabilities { isa, isas: isas() }, kernels)
+        .with_threads(embdl_threads::threads))
 }
 
 /// Kernels for the level `isa`, or for the one that the environment variable `EMBDL_ISA` names, or for the best one.

@@ -22,7 +22,8 @@ use kernels::LevelKernels;
 pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
     let isa = Level::select(None)?.name();
     let isas = Level::available().into_iter().map(Level::name).collect();
-    Ok(CpuRuntime::new("atom", Capabilities { isa, isas }, kernels))
+    Ok(CpuRuntime::new("atom", Capabilities { isa, isas }, kernels)
+        .with_threads(embdl_threads::threads))
 }
 
 /// The kernels of the level called `isa`, or of the one that the environment variable `EMBDL_ISA` names, or of the

@@ -54,6 +54,13 @@ pub fn convolutions() -> Vec<Problem> {
         ("depthwise strided", [9, 9, 16], 16, conv(Window::square(3, 2).padded(1), 16, relu)),
         ("depthwise of two filters", [6, 6, 4], 8, conv(Window::square(3, 1), 4, none)),
         ("one channel", [6, 6, 1], 1, conv(Window::square(3, 1), 1, none)),
+        // Large enough to be shared out to threads.
+        ("large", [23, 21, 12], 20, conv(Window::square(3, 1).padded(1), 1, relu)),
+        ("large, strided", [41, 39, 3], 24, conv(Window::square(5, 2).padded(2), 1, none)),
+        ("large, in groups", [19, 22, 16], 24, conv(Window::square(3, 1), 2, none)),
+        ("large, pixels", [40, 31, 12], 18, conv(Window::square(1, 1), 1, relu6)),
+        ("large, pixels in groups", [40, 31, 24], 18, conv(Window::square(1, 1), 2, none)),
+        ("large, depthwise", [45, 41, 34], 34, conv(Window::square(3, 2).padded(1), 34, relu)),
     ];
     let mut problems = vec![conv_by_hand(), conv_by_hand_int8()];
     for (seed, (name, input, co, conv)) in (100..).zip(cases) {
@@ -81,7 +88,8 @@ pub fn convolutions() -> Vec<Problem> {
 #[must_use]
 pub fn dense_layers() -> Vec<Problem> {
     let mut problems = vec![dense_by_hand()];
-    for (seed, [k, n]) in (300..).zip([[1, 1], [7, 3], [64, 10], [100, 33], [801, 50]]) {
+    for (seed, [k, n]) in (300..).zip([[1, 1], [7, 3], [64, 10], [100, 33], [801, 50], [500, 301]])
+    {
         let op = Op::Dense(Dense { activation: [Activation::Relu, Activation::None][seed % 2] });
         let (input, weight) = (Shape::matrix(1, k), Shape::matrix(n, k));
         let layer = Layer { op, input, weight, seed: seed as u64 };

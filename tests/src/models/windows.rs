@@ -16,6 +16,8 @@ pub fn pools() -> Vec<Problem> {
         ("3 by 3 over the end", [13, 13, 5], window([3, 3], [2, 2], [0; 4]), true),
         ("padded", [7, 6, 3], window([3, 3], [2, 2], [1; 4]), false),
         ("padded over the end", [6, 8, 4], window([3, 2], [2, 3], [1, 0, 2, 1]), true),
+        // Large enough to be shared out to threads.
+        ("large", [71, 66, 30], window([3, 3], [2, 2], [1; 4]), true),
         ("dilated", [9, 9, 2], Window { dilation: [2, 3], ..Window::square(2, 1) }, false),
     ];
     let kinds = [

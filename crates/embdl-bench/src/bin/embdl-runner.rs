@@ -21,12 +21,14 @@ Retests and times .embdl files where it runs.
 Usage:
   embdl-runner list
   embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N]
-  embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--tune]
-  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--tune]
+  embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--threads N]
+                     [--tune]
+  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--tune]
 
 Without --runtime and --isa every runtime at every level that this machine has takes its turn. Each result is one line
 of JSON. `serve` runs as often as each line of its input says and answers with the times: for benches in which
-programs take turns. --tune chooses kernels by measuring them, once a machine. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+programs take turns. --tune chooses kernels by measuring them, once a machine. --threads 0
+is as many as there are fast cores. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
@@ -44,6 +46,7 @@ struct Arguments {
     isa: Option<String>,
     images: Option<usize>,
     seconds: Option<f64>,
+    threads: Option<usize>,
     tune: bool,
 }
 
@@ -73,7 +76,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let dataset = wants_data.then(|| dataset(arguments)).transpose()?;
     for choice in wanted(arguments)? {
         let clock = is_bench.then_some(nanoseconds as fn() -> u64);
-        let mut session = load(&model, &choice, clock, arguments.tune)?;
+        let mut session = load(&model, &choice, clock, arguments)?;
         let line = match &dataset {
             Some(dataset) if !is_bench => {
                 serde_json::to_string(&retest(session.as_mut(), &choice, dataset, |_| {})?)?
@@ -105,7 +108,7 @@ fn answer(arguments: &Arguments) -> Result<()> {
         .with_context(|| format!("reading {}", path.display()))?;
     let choice = wanted(arguments)?.swap_remove(0);
     let start = nanoseconds();
-    let mut session = load(&model, &choice, None, arguments.tune)?;
+    let mut session = load(&model, &choice, None, arguments)?;
     let load_ns = nanoseconds().saturating_sub(start);
     drop(model);
     drop(bytes);
@@ -123,12 +126,15 @@ fn load(
     model: &Model<'_>,
     choice: &RuntimeChoice,
     clock: Option<fn() -> u64>,
-    tune: bool,
+    arguments: &Arguments,
 ) -> Result<Box<dyn Session>> {
-    let tuner =
-        tune.then(FileTuner::of_this_machine).map(|tuner| Arc::new(tuner) as Arc<dyn Tuner>);
+    let tuner = arguments
+        .tune
+        .then(FileTuner::of_this_machine)
+        .map(|tuner| Arc::new(tuner) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
-    let options = LoadOptions { isa, clock, tuner, ..LoadOptions::default() };
+    let threads = arguments.threads.unwrap_or(1);
+    let options = LoadOptions { isa, threads, clock, tuner, ..LoadOptions::default() };
     let loaded = open(&choice.runtime)?.load(model, &options);
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
 }
@@ -164,6 +170,7 @@ fn parse() -> Result<Arguments> {
             Long("runtime") => arguments.runtime = Some(parser.value()?.string()?),
             Long("isa") => arguments.isa = Some(parser.value()?.string()?),
             Long("images") => arguments.images = Some(parser.value()?.parse()?),
+            Long("threads") => arguments.threads = Some(parser.value()?.parse()?),
             Long("tune") => arguments.tune = true,
             Long("seconds") => arguments.seconds = Some(parser.value()?.parse()?),
             Value(value) if arguments.command.is_empty() => arguments.command = value.string()?,

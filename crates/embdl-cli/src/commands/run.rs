@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Print the time of each node, and memory.
     #[arg(long)]
     profile: bool,
+    /// Threads; 0 for as many as the machine has fast cores.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
     /// Choose kernels by measuring them; what was found is kept in the user's cache for this machine.
     #[arg(long)]
     tune: bool,
@@ -88,7 +91,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let clock = Some(nanoseconds as fn() -> u64);
     let tuner = args.tune.then(|| Arc::new(FileTuner::of_this_machine()) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
-    let options = LoadOptions { isa, clock, tuner, ..LoadOptions::default() };
+    let threads = args.threads;
+    let options = LoadOptions { isa, threads, clock, tuner, ..LoadOptions::default() };
     let mut session = open(&choice.runtime)?.load(&model, &options)?;
     // The session keeps what it needs: weights are not held twice.
     drop(model);

@@ -12,10 +12,10 @@ use alloc::vec::Vec;
 use super::check::{check, invalid};
 use super::memory::Arena;
 use super::session::{CpuSession, Step, unmeasured};
-use super::work::Work;
+use super::work::{Work, is_worth_sharing};
 use crate::encoding::EncodingError;
 use crate::kernels::resize::ResizePlan;
-use crate::kernels::{Kernels, OneThread, Parallel, WindowGeometry};
+use crate::kernels::{Kernels, Parallel, WindowGeometry};
 use crate::model::{EncodedTensor, Model, Node};
 use crate::op::{Activation, Op};
 use crate::plan::Plan;
@@ -26,9 +26,9 @@ pub(super) fn load(
     model: &Model<'_>,
     options: &LoadOptions,
     kernels: Arc<dyn Kernels>,
+    parallel: Arc<dyn Parallel>,
 ) -> Result<CpuSession, RuntimeError> {
     let too_large = |needed| RuntimeError::TooLarge { needed, allowed: options.max_memory_bytes };
-    let parallel: Arc<dyn Parallel> = Arc::new(OneThread);
     let types = check(model, options.batch)?;
     let plan = Plan::new(model, &types).ok_or_else(|| too_large(usize::MAX))?;
     let nodes: Vec<Lowering<'_, '_>> = model
@@ -65,16 +65,15 @@ pub(super) fn load(
     for (lowering, &in_place) in nodes.iter().zip(&plan.in_place) {
         let node = lowering.node;
         let work = lowering.work()?;
-        profile.nodes.push(unmeasured(
-            node.name.clone(),
-            node.op.name(),
-            work.kernel_name(&*kernels),
-            node.op.macs(lowering.to().shape, lowering.weight().map(|weight| weight.shape)),
-            lowering.bytes_moved(&work),
-        ));
+        let macs = node.op.macs(lowering.to().shape, lowering.weight().map(|weight| weight.shape));
+        let bytes = lowering.bytes_moved(&work);
+        let kernel = work.kernel_name(&*kernels);
+        profile.nodes.push(unmeasured(node.name.clone(), node.op.name(), kernel, macs, bytes));
         let inputs = node.inputs.iter().map(|&input| place(input, &node.name));
         let output = place(node.output, &node.name)?;
-        steps.push(Step { work, inputs: inputs.collect::<Result<_, _>>()?, output, in_place });
+        let (inputs, is_shared) =
+            (inputs.collect::<Result<_, _>>()?, is_worth_sharing(macs.max(bytes)));
+        steps.push(Step { work, inputs, output, in_place, is_shared });
     }
     let spec =
         |&value: &usize| TensorSpec { name: model.values[value].name.clone(), kind: types[value] };

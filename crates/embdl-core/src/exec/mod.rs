@@ -14,12 +14,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::kernels::{Kernels, Reference};
+use crate::kernels::{Kernels, OneThread, Parallel, Reference};
 use crate::model::Model;
 use crate::runtime::{Capabilities, LoadOptions, Runtime, RuntimeError, Session};
 
 /// Gives the kernels of an instruction set level, or of the best one for `None`.
 pub type Select = fn(Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError>;
+
+/// Gives a number of threads that run together, the calling one included.
+pub type Threads = fn(usize) -> Result<Arc<dyn Parallel>, RuntimeError>;
 
 /// A CPU: a name, what it can do, and kernels for each of its instruction set levels.
 #[derive(Clone)]
@@ -27,13 +30,21 @@ pub struct CpuRuntime {
     name: &'static str,
     capabilities: Capabilities,
     select: Select,
+    threads: Option<Threads>,
 }
 
 impl CpuRuntime {
     /// A runtime that asks `select` for kernels whenever a model is loaded.
     #[must_use]
     pub const fn new(name: &'static str, capabilities: Capabilities, select: Select) -> Self {
-        Self { name, capabilities, select }
+        Self { name, capabilities, select, threads: None }
+    }
+
+    /// The same runtime, which asks `threads` for a pool where a model is loaded for other than one thread.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: Threads) -> Self {
+        self.threads = Some(threads);
+        self
     }
 }
 
@@ -52,7 +63,12 @@ impl Runtime for CpuRuntime {
         options: &LoadOptions,
     ) -> Result<Box<dyn Session>, RuntimeError> {
         let kernels = (self.select)(options.isa.as_deref())?;
-        Ok(Box::new(lower::load(model, options, kernels)?))
+        let parallel: Arc<dyn Parallel> = match (options.threads, self.threads) {
+            (1, _) | (0, None) => Arc::new(OneThread),
+            (threads, Some(pool)) => pool(threads)?,
+            (asked, None) => return Err(RuntimeError::Threads { asked, allowed: 1 }),
+        };
+        Ok(Box::new(lower::load(model, options, kernels, parallel)?))
     }
 }
 

@@ -8,7 +8,7 @@ use bytemuck::cast_slice;
 
 use super::memory::{Arena, Readable};
 use super::work::{Machine, Work};
-use crate::kernels::{Kernels, Parallel};
+use crate::kernels::{Kernels, OneThread, Parallel};
 use crate::plan::Place;
 use crate::runtime::{MemoryUse, NodeProfile, Profile, RuntimeError, Session, TensorSpec};
 use crate::tensor::{TensorMut, TensorRef};
@@ -21,6 +21,8 @@ pub(super) struct Step {
     pub(super) output: Place,
     /// The input that the result is written over.
     pub(super) in_place: Option<usize>,
+    /// Whether it is worth sharing out to threads.
+    pub(super) is_shared: bool,
 }
 
 /// Session of a CPU.
@@ -68,7 +70,8 @@ impl Session for CpuSession {
             if let Place::Arena(range) = &step.output {
                 let (readable, out) =
                     Readable::split(self.arena.bytes_mut(), inputs, range.clone());
-                let machine = Machine { kernels: &*self.kernels, parallel: &*self.parallel };
+                let parallel = if step.is_shared { &*self.parallel } else { &OneThread };
+                let machine = Machine { kernels: &*self.kernels, parallel };
                 step.work.run(step, machine, &readable, out, self.scratch.bytes_mut());
             }
             if let (Some(clock), Some(start), Some(profile)) =

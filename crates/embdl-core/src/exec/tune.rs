@@ -81,7 +81,8 @@ fn measure(tuner: &dyn Tuner, work: Work, machine: Machine<'_>, values: Values) 
     let mut out = Arena::new(values.output_bytes);
     let mut scratch = Arena::new(values.scratch_bytes);
     let output = Place::Arena(0..values.output_bytes);
-    let step = Step { work, inputs: vec![Place::Input(0)], output, in_place: None };
+    let inputs_of = vec![Place::Input(0)];
+    let step = Step { work, inputs: inputs_of, output, in_place: None, is_shared: true };
     let between = vec![1_u8; BETWEEN_BYTES];
     let mut shortest = u64::MAX;
     for _ in 0..RUNS {

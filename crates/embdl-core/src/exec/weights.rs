@@ -1,6 +1,7 @@
 //! Which form the weights of a node take, how much memory that needs, and the way from the file's bytes to it.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytemuck::cast_slice_mut;
 
@@ -106,17 +107,18 @@ pub(super) fn channel_scales(weight: &EncodedTensor<'_>, n: usize) -> Option<Vec
     }
 }
 
-/// Decodes floats straight into the panels of `groups` products, `[n, k]` in all; never more than a block of them exists
-/// unpacked.
+/// Decodes floats straight into the panels of products of `width` channels each, the last of those that are left; never
+/// more than a block of them exists unpacked.
 pub(super) fn pack_f32(
     weight: &EncodedTensor<'_>,
     bias: &[f32],
-    groups: usize,
+    width: usize,
     kernels: &dyn Kernels,
 ) -> Result<Vec<PackedF32>, EncodingError> {
-    let ((width, k), tile) = (group_shape(weight, groups), kernels.tile_f32());
+    let (k, tile) = (row_len(weight), kernels.tile_f32());
+    let parts = parts(weight, width);
     let mut packed: Vec<PackedF32> =
-        (0..groups).map(|g| PackedF32::zeros(part(bias, g, width), width, k, tile)).collect();
+        parts.map(|part| PackedF32::zeros(bias_of(bias, &part), part.len(), k, tile)).collect();
     packed.iter_mut().for_each(|packed| kernels.advise(cast_slice_mut(&mut packed.data)));
     weight.dequantize_blocks(PACK_BLOCK, |at, values| {
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
@@ -128,13 +130,14 @@ pub(super) fn pack_f32(
 pub(super) fn pack_q8(
     weight: &EncodedTensor<'_>,
     bias: &[i32],
-    groups: usize,
+    width: usize,
     zero_point: u8,
     kernels: &dyn Kernels,
 ) -> Result<Vec<PackedQ8>, EncodingError> {
-    let ((width, k), tile) = (group_shape(weight, groups), kernels.tile_q8());
+    let (k, tile) = (row_len(weight), kernels.tile_q8());
+    let parts = parts(weight, width);
     let mut packed: Vec<PackedQ8> =
-        (0..groups).map(|g| PackedQ8::zeros(part(bias, g, width), width, k, tile)).collect();
+        parts.map(|part| PackedQ8::zeros(bias_of(bias, &part), part.len(), k, tile)).collect();
     packed.iter_mut().for_each(|packed| kernels.advise(cast_slice_mut(&mut packed.data)));
     weight.decode_i8_blocks(PACK_BLOCK, |at, values| {
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
@@ -146,15 +149,23 @@ pub(super) fn pack_q8(
 /// Elements that exist unpacked at a time.
 const PACK_BLOCK: usize = 8192;
 
-/// Rows of each group and elements of a row.
-fn group_shape(weight: &EncodedTensor<'_>, groups: usize) -> (usize, usize) {
-    let n = weight.shape.dim(0);
-    (n / groups, weight.shape.len() / n)
+/// Elements of an output channel.
+fn row_len(weight: &EncodedTensor<'_>) -> usize {
+    weight.shape.len() / weight.shape.dim(0)
 }
 
-/// The biases of a group.
-fn part<T>(bias: &[T], group: usize, width: usize) -> &[T] {
-    if bias.is_empty() { bias } else { &bias[group * width..][..width] }
+/// The output channels of parts of `width`.
+pub(super) fn parts(
+    weight: &EncodedTensor<'_>,
+    width: usize,
+) -> impl Iterator<Item = Range<usize>> + use<> {
+    let n = weight.shape.dim(0);
+    (0..n).step_by(width).map(move |first| first..n.min(first + width))
+}
+
+/// The biases of a part.
+fn bias_of<'a, T>(bias: &'a [T], part: &Range<usize>) -> &'a [T] {
+    if bias.is_empty() { bias } else { &bias[part.clone()] }
 }
 
 /// Calls `each(row, column, elements)` for the parts of rows of `k` elements that a block from `at` on has.

@@ -1,6 +1,8 @@
 //! What a node does when it runs: everything that could be computed beforehand is in here.
 
+mod band;
 mod conv;
+mod dense;
 mod pointwise;
 
 use alloc::boxed::Box;
@@ -15,13 +17,15 @@ use crate::kernels::pool::{AverageRequant, average_pool_f32, average_pool_u8};
 use crate::kernels::product::Rows;
 use crate::kernels::resize::ResizePlan;
 use crate::kernels::{
-    CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels,
-    PackedF32, PackedQ8, Parallel, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
+    CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, KernelKind, Kernels, PackedF32,
+    PackedQ8, Parallel, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
 };
 use crate::op::{Lrn, ResizeMode, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant};
 use crate::tensor::DType;
+use band::for_each_band;
 pub(super) use conv::{Conv, OwnConv, Stage};
+pub(super) use dense::Dense;
 pub(super) use pointwise::{ConcatPart, Padding};
 
 /// A node's computation.
@@ -67,11 +71,11 @@ pub(super) enum Work {
         stage: Stage,
     },
     /// Dense layer by GEMM.
-    DenseF32(usize, PackedF32, (f32, f32)),
+    DenseF32(Dense<PackedF32>, (f32, f32)),
     /// Dense layer with sparse rows.
     SparseF32(usize, SparseF32, (f32, f32)),
     /// Dense layer by integer GEMM.
-    DenseQ8(usize, PackedQ8, Stage),
+    DenseQ8(Dense<(PackedQ8, Stage)>),
     /// Dense layer with sparse integer rows.
     SparseQ8(usize, SparseQ8, Stage),
     /// Dense layer with 4-bit indices.
@@ -133,6 +137,11 @@ pub(super) struct Machine<'a> {
     pub(super) parallel: &'a dyn Parallel,
 }
 
+/// Whether so many multiply-accumulates, or bytes moved, take longer than waking the other threads: some microseconds.
+pub(super) const fn is_worth_sharing(operations: u64) -> bool {
+    operations >= 1 << 17
+}
+
 impl Work {
     /// Name of the kernel that runs.
     pub(super) fn kernel_name(&self, kernels: &dyn Kernels) -> &'static str {
@@ -185,9 +194,9 @@ impl Work {
             Self::OwnConvQ8(conv, _) => conv.packed.weight_bytes(),
             Self::DepthwiseF32 { weights, bias, .. } => (weights.len() + bias.len()) * 4,
             Self::DepthwiseQ8 { weights, bias, .. } => weights.len() + bias.len() * 4,
-            Self::DenseF32(_, weights, _) => weights.size_bytes(),
+            Self::DenseF32(dense, _) => dense.parts.iter().map(PackedF32::size_bytes).sum(),
             Self::SparseF32(_, weights, _) => weights.size_bytes(),
-            Self::DenseQ8(_, weights, _) => weights.size_bytes(),
+            Self::DenseQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::SparseQ8(_, weights, _) => weights.size_bytes(),
             Self::CodebookQ8(_, weights, _) => weights.size_bytes(),
             Self::PReluF32(slopes) => slopes.len() * 4,
@@ -212,16 +221,11 @@ impl Work {
         match self {
             Self::Alias => {}
             Self::ConvF32(conv, clamp) => {
-                conv.run_f32(
-                    kernels,
-                    floats(),
-                    cast_slice_mut(out),
-                    cast_slice_mut(scratch),
-                    *clamp,
-                );
+                let (out, scratch) = (cast_slice_mut(out), cast_slice_mut(scratch));
+                conv.run_f32(machine, floats(), out, scratch, *clamp);
             }
             Self::ConvQ8 { conv, zero_point } => {
-                conv.run_q8(kernels, input(), out, scratch, *zero_point);
+                conv.run_q8(machine, input(), out, scratch, *zero_point);
             }
             Self::OwnConvF32(conv) => {
                 let scratch = cast_slice_mut(scratch);
@@ -235,46 +239,28 @@ impl Work {
                 }
             }
             Self::DepthwiseF32 { geometry, weights, bias, clamp } => {
-                let (geometry, clamp) = (*geometry, *clamp);
-                for (input, out) in samples(floats(), cast_slice_mut(out), &geometry) {
-                    let job = DepthwiseF32 { geometry, input, weights, bias, clamp };
+                let out = cast_slice_mut(out);
+                for_each_band(parallel, geometry, floats(), out, 1, |geometry, input, out| {
+                    let job = DepthwiseF32 { geometry, input, weights, bias, clamp: *clamp };
                     kernels.depthwise_f32(&job, out);
-                }
+                });
             }
             Self::DepthwiseQ8 { geometry, weights, bias, zero_point, stage } => {
-                let (geometry, zero_point) = (*geometry, *zero_point);
-                let len = geometry.output_len() * stage.size_bytes();
-                let inputs = input().chunks_exact(geometry.input_len());
-                for (input, out) in inputs.zip(out.chunks_exact_mut(len)) {
+                let size = stage.size_bytes();
+                for_each_band(parallel, geometry, input(), out, size, |geometry, input, out| {
+                    let zero_point = *zero_point;
                     let job = DepthwiseQ8 { geometry, input, zero_point, weights, bias };
                     stage.run(out, |out| kernels.depthwise_q8(&job, out));
-                }
+                });
             }
-            Self::DenseF32(m, weights, clamp) => {
-                let job = GemmF32 {
-                    m: *m,
-                    lhs: floats(),
-                    lhs_stride: weights.k,
-                    weights,
-                    clamp: *clamp,
-                    out_stride: weights.n,
-                };
-                kernels.gemm_f32(&job, cast_slice_mut(out));
+            Self::DenseF32(dense, clamp) => {
+                dense.run_f32(machine, floats(), cast_slice_mut(out), *clamp);
             }
             Self::SparseF32(m, weights, clamp) => {
                 let job = RowsF32 { m: *m, lhs: floats(), weights, clamp: *clamp };
                 kernels.sparse_f32(&job, cast_slice_mut(out));
             }
-            Self::DenseQ8(m, weights, stage) => {
-                let job = GemmQ8 {
-                    m: *m,
-                    lhs: input(),
-                    lhs_stride: weights.k,
-                    weights,
-                    out_stride: weights.n,
-                };
-                stage.run(out, |out| kernels.gemm_q8(&job, out));
-            }
+            Self::DenseQ8(dense) => dense.run_q8(machine, input(), out),
             Self::SparseQ8(m, weights, stage) => {
                 let job = RowsQ8 { m: *m, lhs: input(), weights };
                 stage.run(out, |out| kernels.sparse_q8(&job, out));
@@ -284,22 +270,24 @@ impl Work {
                 stage.run(out, |out| kernels.codebook_q8(&job, out));
             }
             Self::MaxPoolF32(geometry) => {
-                for (input, out) in samples(floats(), cast_slice_mut(out), geometry) {
-                    kernels.max_pool_f32(geometry, input, out);
-                }
+                let out = cast_slice_mut(out);
+                for_each_band(parallel, geometry, floats(), out, 1, |geometry, input, out| {
+                    kernels.max_pool_f32(&geometry, input, out);
+                });
             }
             Self::MaxPoolU8(geometry, table) => {
-                for (input, out) in samples(input(), out, geometry) {
-                    kernels.max_pool_u8(geometry, input, out);
-                }
-                if let Some(table) = table {
-                    map_u8(table, out);
-                }
+                for_each_band(parallel, geometry, input(), out, 1, |geometry, input, out| {
+                    kernels.max_pool_u8(&geometry, input, out);
+                    if let Some(table) = table {
+                        map_u8(table, out);
+                    }
+                });
             }
             Self::AveragePoolF32(geometry, include_pads) => {
-                for (input, out) in samples(floats(), cast_slice_mut(out), geometry) {
-                    average_pool_f32(geometry, *include_pads, input, out);
-                }
+                let out = cast_slice_mut(out);
+                for_each_band(parallel, geometry, floats(), out, 1, |geometry, input, out| {
+                    average_pool_f32(&geometry, *include_pads, input, out);
+                });
             }
             Self::AveragePoolU8(geometry, average) => {
                 for (input, out) in samples(input(), out, geometry) {

@@ -63,6 +63,27 @@ impl WindowGeometry {
         (at[0] * self.output[1] + at[1]) * self.input[2]
     }
 
+    /// The same window over the lines that result rows `rows` see, and those lines' elements of the input; `None` where
+    /// the rows see no line.
+    #[must_use]
+    pub fn of_rows(&self, rows: Range<usize>) -> Option<(Self, Range<usize>)> {
+        let first = rows.start * self.stride[0];
+        let span = (self.kernel[0] - 1) * self.dilation[0] + 1;
+        // Lines are counted with the pads first.
+        let (top, end) = (self.pad_before[0], self.pad_before[0] + self.input[0]);
+        let lines = first.clamp(top, end)..((rows.end - 1) * self.stride[0] + span).clamp(top, end);
+        if rows.is_empty() || lines.is_empty() {
+            return None;
+        }
+        let mut part = *self;
+        part.input[0] = lines.len();
+        part.output[0] = rows.len();
+        part.pad_before[0] = lines.start - first;
+        part.pad_after[0] = end + self.pad_after[0] - lines.end;
+        let line = self.input[1] * self.input[2];
+        Some((part, (lines.start - top) * line..(lines.end - top) * line))
+    }
+
     /// Taps along `axis` (0 height, 1 width) that lie inside the input for result position `at`.
     #[must_use]
     pub const fn valid_taps(&self, axis: usize, at: usize) -> Range<usize> {
@@ -124,6 +145,40 @@ impl WindowGeometry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_the_rows_sees_the_same_taps() {
+        for (input, kernel, stride, dilation, before, after) in
+            [(9, 3, 1, 1, 1, 1), (8, 3, 2, 1, 0, 1), (7, 2, 2, 3, 2, 2), (5, 5, 1, 1, 2, 4)]
+        {
+            let extent = before + input + after - dilation * (kernel - 1) - 1;
+            let whole = WindowGeometry {
+                input: [input, input, 2],
+                output: [extent / stride + 1; 2],
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                dilation: [dilation; 2],
+                pad_before: [before; 2],
+                pad_after: [after; 2],
+            };
+            for start in 0..whole.output[0] {
+                for end in start + 1..=whole.output[0] {
+                    let Some((part, elements)) = whole.of_rows(start..end) else { continue };
+                    assert_eq!(elements.len(), part.input_len());
+                    for (row, ox) in (start..end).flat_map(|row| [(row, 0), (row, 1)]) {
+                        let (mut expected, mut found) = (alloc::vec![], alloc::vec![]);
+                        whole.for_each_tap([row, ox], |pixel, tap| expected.push((pixel, tap)));
+                        let first = elements.start / 2;
+                        part.for_each_tap([row - start, ox], |pixel, tap| {
+                            found.push((first + pixel, tap));
+                        });
+                        assert_eq!(found, expected, "{whole:?} {start}..{end} at {row}, {ox}");
+                        assert_eq!(part.padded_taps(0, row - start), whole.padded_taps(0, row));
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn taps_are_those_that_touch_the_input() {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::super::check::invalid;
 use super::super::weights::{self, Form};
-use super::super::work::{Stage, Work};
+use super::super::work::{Dense, Stage, Work, is_worth_sharing};
 use super::pointwise::levels;
 use super::{Lowering, Need};
 use crate::model::EncodedTensor;
@@ -38,7 +38,8 @@ impl<'m> Lowering<'m, '_> {
                 let group = weights::form_bytes(Form::Dense, n / groups, k, quantized, tile)?;
                 let row = k.checked_mul(size)?;
                 let scratch = self.block_rows(conv, row).checked_mul(row)?;
-                let scratch_bytes = scratch.checked_next_multiple_of(ALIGNMENT)?;
+                let scratch = scratch.checked_next_multiple_of(ALIGNMENT)?;
+                let scratch_bytes = scratch.checked_mul(self.parallel.threads())?;
                 let mut need = Need { weight_bytes: group.checked_mul(groups)?, scratch_bytes };
                 // Weights that do not suit a way run as GEMM after all.
                 for way in self.likely_ways(&self.problem(conv, weight)) {
@@ -78,9 +79,12 @@ impl<'m> Lowering<'m, '_> {
             let zero_point = quant.zero_point;
             return match form {
                 Form::Dense => {
-                    let packed = weights::pack_q8(weight, &bias, 1, zero_point, self.kernels)
+                    let width = self.part_width(n, weight.shape.dim(1), m);
+                    let packed = weights::pack_q8(weight, &bias, width, zero_point, self.kernels)
                         .map_err(failed)?;
-                    Ok(Work::DenseQ8(m, only(packed), stage))
+                    let stages = weights::parts(weight, width).map(|part| stage.of_channels(part));
+                    let parts = packed.into_iter().zip(stages).collect();
+                    Ok(Work::DenseQ8(Dense { m, n, width, parts }))
                 }
                 Form::Sparse { .. } => {
                     let rows = weights::sparse_q8(weight, &bias, zero_point).map_err(failed)?;
@@ -98,8 +102,19 @@ impl<'m> Lowering<'m, '_> {
             let rows = weights::sparse_f32(weight, &bias).map_err(failed)?;
             return Ok(Work::SparseF32(m, rows, clamp));
         }
-        let packed = weights::pack_f32(weight, &bias, 1, self.kernels).map_err(failed)?;
-        Ok(Work::DenseF32(m, only(packed), clamp))
+        let width = self.part_width(n, weight.shape.dim(1), m);
+        let parts = weights::pack_f32(weight, &bias, width, self.kernels).map_err(failed)?;
+        Ok(Work::DenseF32(Dense { m, n, width, parts }, clamp))
+    }
+
+    /// Channels that a part of a dense layer has: one row is shared out to threads by channels, in whole panels.
+    fn part_width(&self, n: usize, k: usize, m: usize) -> usize {
+        let tile = if self.quantized() { self.kernels.tile_q8() } else { self.kernels.tile_f32() };
+        let threads = self.parallel.threads();
+        if m > 1 || threads == 1 || !is_worth_sharing((n * k) as u64) {
+            return n;
+        }
+        n.div_ceil(threads).next_multiple_of(tile.nr)
     }
 
     fn form(&self, weight: &EncodedTensor<'_>) -> Form {
@@ -164,9 +179,4 @@ impl<'m> Lowering<'m, '_> {
         let rows = BLOCK_BYTES / row_bytes.max(1) / BLOCK_ROWS * BLOCK_ROWS;
         rows.max(BLOCK_ROWS).min(pixels)
     }
-}
-
-/// The weights of a layer without groups.
-fn only<T>(mut groups: Vec<T>) -> T {
-    groups.pop().expect("one group was packed")
 }

@@ -1,11 +1,14 @@
 //! Convolutions as matrix products, and where the accumulators of integer layers go.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytemuck::cast_slice_mut;
 
+use super::Machine;
 use crate::kernels::im2col::im2col;
-use crate::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, WindowGeometry};
+use crate::kernels::parallel::for_each_piece;
+use crate::kernels::{GemmF32, GemmQ8, OutQ8, PackedF32, PackedQ8, Parallel, WindowGeometry};
 use crate::quant::Requant;
 
 /// A convolution that is a matrix product for each group of channels.
@@ -74,7 +77,7 @@ impl Stage {
     }
 
     /// The stage of some of the layer's channels.
-    pub(in crate::exec) fn of_channels(&self, channels: core::ops::Range<usize>) -> Self {
+    pub(in crate::exec) fn of_channels(&self, channels: Range<usize>) -> Self {
         match self {
             Self::Accumulators { relu } => Self::Accumulators { relu: *relu },
             Self::Levels(requant) => {
@@ -99,25 +102,18 @@ impl Stage {
 impl Conv<PackedF32> {
     pub(super) fn run_f32(
         &self,
-        kernels: &dyn Kernels,
+        machine: Machine<'_>,
         input: &[f32],
         out: &mut [f32],
         scratch: &mut [f32],
         clamp: (f32, f32),
     ) {
-        self.for_each_block(input, out, 1, |input, rows, m, out| {
+        self.for_each_block(machine.parallel, 1, input, out, scratch, |block, out, scratch| {
             for (group, weights) in self.groups.iter().enumerate() {
-                let (lhs, lhs_stride): (&[f32], usize) = match &rows {
-                    None => (&input[group * weights.k..], self.geometry.input[2]),
-                    Some(pixels) => {
-                        let channels = self.channels(group);
-                        im2col(&self.geometry, input, 0.0, channels, pixels.clone(), scratch);
-                        (scratch, weights.k)
-                    }
-                };
-                let job =
-                    GemmF32 { m, lhs, lhs_stride, weights, clamp, out_stride: self.out_stride };
-                kernels.gemm_f32(&job, &mut out[group * weights.n..]);
+                let (lhs, lhs_stride) = self.rows(&block, group, weights.k, 0.0, scratch);
+                let (m, out_stride) = (block.m, self.out_stride);
+                let job = GemmF32 { m, lhs, lhs_stride, weights, clamp, out_stride };
+                machine.kernels.gemm_f32(&job, &mut out[group * weights.n..]);
             }
         });
     }
@@ -126,36 +122,25 @@ impl Conv<PackedF32> {
 impl Conv<(PackedQ8, Stage)> {
     pub(super) fn run_q8(
         &self,
-        kernels: &dyn Kernels,
+        machine: Machine<'_>,
         input: &[u8],
         out: &mut [u8],
         scratch: &mut [u8],
         zero_point: u8,
     ) {
         let size = self.groups[0].1.size_bytes();
-        self.for_each_block(input, out, size, |input, rows, m, out| {
+        self.for_each_block(machine.parallel, size, input, out, scratch, |block, out, scratch| {
             for (group, (weights, stage)) in self.groups.iter().enumerate() {
-                let (lhs, lhs_stride): (&[u8], usize) = match &rows {
-                    None => (&input[group * weights.k..], self.geometry.input[2]),
-                    Some(pixels) => {
-                        let channels = self.channels(group);
-                        im2col(
-                            &self.geometry,
-                            input,
-                            zero_point,
-                            channels,
-                            pixels.clone(),
-                            scratch,
-                        );
-                        (scratch, weights.k)
-                    }
-                };
-                let job = GemmQ8 { m, lhs, lhs_stride, weights, out_stride: self.out_stride };
+                let (lhs, lhs_stride) = self.rows(&block, group, weights.k, zero_point, scratch);
+                let (m, out_stride) = (block.m, self.out_stride);
+                let job = GemmQ8 { m, lhs, lhs_stride, weights, out_stride };
                 let out = &mut out[group * weights.n * size..];
                 match stage {
-                    Stage::Levels(requant) => kernels.gemm_q8(&job, OutQ8::U8(requant, out)),
+                    Stage::Levels(requant) => {
+                        machine.kernels.gemm_q8(&job, OutQ8::U8(requant, out));
+                    }
                     Stage::Accumulators { .. } => {
-                        kernels.gemm_q8(&job, OutQ8::I32(cast_slice_mut(out)));
+                        machine.kernels.gemm_q8(&job, OutQ8::I32(cast_slice_mut(out)));
                     }
                 }
             }
@@ -166,40 +151,79 @@ impl Conv<(PackedQ8, Stage)> {
     }
 }
 
-impl<W> Conv<W> {
-    /// Calls `each(input, output positions of a sample or `None` for all of all samples, how many, their results)`.
-    /// Results are `size` elements of `T` each.
-    fn for_each_block<T>(
+/// Rows of the matrix product that are computed together.
+struct Block<'a, T> {
+    /// The sample, or for pointwise convolutions the pixels of the block.
+    input: &'a [T],
+    /// Output positions of the sample; `None` for pixels.
+    positions: Option<Range<usize>>,
+    /// How many.
+    m: usize,
+}
+
+impl<W: Sync> Conv<W> {
+    /// Calls `each(block, its results, scratch)`. Results are `size` elements each.
+    fn for_each_block<T: Copy + Send + Sync>(
         &self,
+        parallel: &dyn Parallel,
+        size: usize,
         input: &[T],
         out: &mut [T],
-        size: usize,
-        mut each: impl FnMut(&[T], Option<core::ops::Range<usize>>, usize, &mut [T]),
+        scratch: &mut [T],
+        each: impl Fn(Block<'_, T>, &mut [T], &mut [T]) + Sync,
     ) {
         let (row, [_, _, depth]) = (self.out_stride * size, self.geometry.input);
         if self.block == 0 {
             // Pixels of all samples stand one after the other.
-            each(input, None, input.len() / depth, out);
+            let m = input.len() / depth;
+            let rows = rows_of_a_task(m, parallel.threads());
+            for_each_piece(parallel, out, rows * row, &mut [(); 0], |index, out, _| {
+                let first = index * rows;
+                let m = rows.min(m - first);
+                let input = &input[first * depth..][..m * depth];
+                each(Block { input, positions: None, m }, out, &mut []);
+            });
             return;
         }
         let pixels = self.geometry.output[0] * self.geometry.output[1];
         let inputs = input.chunks_exact(self.geometry.input_len());
         // Within a concatenation, what follows the last row's channels belongs to no row.
         for (input, out) in inputs.zip(out.chunks_mut(pixels * row)) {
-            for (first, out) in
-                (0..pixels).step_by(self.block).zip(out.chunks_mut(self.block * row))
-            {
+            for_each_piece(parallel, out, self.block * row, scratch, |index, out, scratch| {
+                let first = index * self.block;
                 let m = self.block.min(pixels - first);
-                each(input, Some(first..first + m), m, out);
-            }
+                each(Block { input, positions: Some(first..first + m), m }, out, scratch);
+            });
         }
     }
 
+    /// The block's rows for a group, in place or copied to `scratch`, and the distance from one to the next.
+    fn rows<'a, T: Copy>(
+        &self,
+        block: &Block<'a, T>,
+        group: usize,
+        k: usize,
+        pad: T,
+        scratch: &'a mut [T],
+    ) -> (&'a [T], usize) {
+        let Some(positions) = block.positions.clone() else {
+            return (&block.input[group * k..], self.geometry.input[2]);
+        };
+        im2col(&self.geometry, block.input, pad, self.channels(group), positions, scratch);
+        (scratch, k)
+    }
+
     /// Input channels of a group.
-    fn channels(&self, group: usize) -> core::ops::Range<usize> {
+    fn channels(&self, group: usize) -> Range<usize> {
         let depth = self.geometry.input[2] / self.groups.len();
         group * depth..(group + 1) * depth
     }
+}
+
+/// Rows of a matrix product that one task takes: a few tasks for each thread, of whole tiles of any level (14 and 12 rows).
+pub(super) fn rows_of_a_task(m: usize, threads: usize) -> usize {
+    const TILES: usize = 28;
+    if threads == 1 { m.max(1) } else { m.div_ceil(2 * threads).next_multiple_of(TILES) }
 }
 
 /// Maximum of accumulators and zero.
