@@ -8,7 +8,7 @@ mod rows;
 pub use depthwise::{depthwise_f32, depthwise_q8};
 pub use gemm::{gemm_f32, gemm_q8};
 pub use pool::{max_pool_f32, max_pool_u8};
-pub use rows::{codebook_q8, sparse_f32, sparse_q8};
+pub use rows::{codebook_q8, ell_q8, sparse_f32, sparse_q8};
 
 use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;

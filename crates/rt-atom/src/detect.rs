@@ -61,6 +61,19 @@ levels! {
     Sse41 "sse41": "sse4.1" & "ssse3";
 }
 
+/// [`Avx512Vnni`] with permutations of bytes (VBMI), which Ice Lake and Zen 4 have. It is no level of its own, because only the
+/// kernels of sparse rows are other ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Vbmi(());
+
+impl Avx512Vnni {
+    /// The token with VBMI, if the CPU has that.
+    #[must_use]
+    pub fn with_vbmi(self) -> Option<Avx512Vbmi> {
+        is_x86_feature_detected!("avx512vbmi").then_some(Avx512Vbmi(()))
+    }
+}
+
 /// A better level stands in for a lesser one.
 macro_rules! includes {
     ($($better:ident -> $($lesser:ident),+;)+) => {

@@ -4,19 +4,21 @@ use embdl_core::kernels::conv::transform::{InputTiles, OutputTiles, Size};
 use embdl_core::kernels::conv::{ConvLevel, Costs, Names, prepare_f32, ways_f32};
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
-    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
-    KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
-    WindowGeometry,
+    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
+    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsForm, RowsProblem,
+    RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
-use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
+use crate::detect::{Avx2, Avx512, Avx512Vbmi, Avx512Vnni, AvxVnni, Sse41};
 use crate::pages;
 use crate::simd::Simd;
 use gemm::Runs;
 
 mod codebook;
 mod conv;
+mod cost;
 mod depthwise;
+mod ell;
 pub(crate) mod gemm;
 mod output;
 mod pool;
@@ -28,17 +30,16 @@ mod sparse;
 pub(crate) struct LevelKernels<S>(pub(crate) S);
 
 /// Compiles the kernels for a level: names of the functions, which profilers and profiles show, in the order of
-/// [`KernelKind`]; below which density one row is faster as sparse rows (float, integer: docs, "Sparse or dense"); the
-/// f32 GEMM with its tile; and the level (`=>`) that takes what has too few channels.
+/// [`KernelKind`]; what dense layers cost; the f32 GEMM with its tile; and the level (`=>`) that takes what has too few channels.
 macro_rules! level {
     (
         $level:ident $isa:literal, features $features:literal,
-        sparse below $sparse_f32:literal and $sparse_q8:literal,
+        rows cost $costs:expr,
         gemm_f32 by $gemm_f32:path, $gemm_runs:path, $tile_f32:expr,
         winograd $transform:expr, $read:expr,
         $(=> $lesser:ident,)?
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
-        $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
+        $ell_name:ident $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
         $max_f32_name:ident $max_u8_name:ident
         $direct:ident $winograd_f4:ident $winograd_f6:ident
     ) => {
@@ -95,6 +96,7 @@ macro_rules! level {
             level!(@compile $features, $level, $gemm_q8_name(job: &GemmQ8<'_>, out: OutQ8<'_>), gemm::q8::gemm);
             level!(@compile $features, $level, $sparse_f32_name(job: &RowsF32<'_, SparseF32>, out: &mut [f32]), sparse::gemm_f32);
             level!(@compile $features, $level, $sparse_q8_name(job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>), sparse::gemm_q8);
+            level!(@compile $features, $level, $ell_name(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>), ell::gemm);
             level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
             level!(@compile $features, $level, $depthwise_f32_name(job: &DepthwiseF32<'_>, out: &mut [f32]), depthwise::depthwise_f32);
             level!(@compile $features, $level, $depthwise_q8_name(job: &DepthwiseQ8<'_>, out: OutQ8<'_>), depthwise::depthwise_q8);
@@ -120,6 +122,7 @@ macro_rules! level {
                         KernelKind::GemmQ8 => stringify!($gemm_q8_name),
                         KernelKind::SparseF32 => stringify!($sparse_f32_name),
                         KernelKind::SparseQ8 => stringify!($sparse_q8_name),
+                        KernelKind::EllQ8 => stringify!($ell_name),
                         KernelKind::CodebookQ8 => stringify!($codebook_name),
                         KernelKind::DepthwiseF32 => stringify!($depthwise_f32_name),
                         KernelKind::DepthwiseQ8 => stringify!($depthwise_q8_name),
@@ -132,8 +135,12 @@ macro_rules! level {
                     pages::prefer_large(memory);
                 }
 
-                fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-                    density < if quantized { $sparse_q8 } else { $sparse_f32 }
+                fn rows_cost(&self, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
+                    cost::rows(&$costs, problem, form, self.tile_ell(problem.density))
+                }
+
+                fn tile_ell(&self, density: f32) -> EllTile {
+                    ell::tile::<$level>(density)
                 }
 
                 fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
@@ -168,6 +175,11 @@ macro_rules! level {
                 fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
                     // SAFETY: the token.
                     unsafe { $sparse_q8_name(self.0, job, out) }
+                }
+
+                fn ell_q8(&self, job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $ell_name(self.0, job, out) }
                 }
 
                 fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
@@ -228,44 +240,51 @@ macro_rules! level {
 
 level! {
     Sse41 "sse41", features "sse4.1,ssse3",
-    sparse below 0.15 and 0.04,
+    rows cost cost::SSE41,
     gemm_f32 by gemm::pairs::gemm, gemm::pairs::gemm_runs, gemm::pairs::TILE,
     winograd [14.0, 18.0], [2.0, 8.0],
     gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
-    gemm_qu8_bsrw_8x1__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
+    gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41
     conv_f32_f32_4x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
 }
 
 level! {
     Avx2 "avx2", features "avx2,fma",
-    sparse below 0.1 and 0.015,
+    rows cost cost::AVX2,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx2>(),
     winograd [20.0, 30.0], [4.0, 10.0],
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
-    gemm_qu8_bsrw_16x1__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
+    gemm_qu8_bsrw_16x1__avx2 gemm_qu8_ellw_4x16c32__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
     depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2
     conv_f32_f32_6x16__avx2 winograd_f32_f32_4x8__avx2 winograd_f32_f32_6x8__avx2
 }
 
 level! {
     Avx512 "avx512", features "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
-    sparse below 0.1 and 0.015,
+    rows cost cost::AVX512,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx512>(),
     winograd [35.0, 60.0], [4.0, 14.0],
     => Avx2,
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
-    gemm_qu8_bsrw_32x1__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
+    gemm_qu8_bsrw_32x1__avx512 gemm_qu8_ellw_4x32c32__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
     depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512
     conv_f32_f32_14x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
 }
 
-/// A level that is `$base` with byte dot products: only what multiplies bytes is compiled anew.
+/// A level that is `$base` with byte dot products: only what multiplies bytes is compiled anew. A refinement of it (`=>`) takes
+/// sparse rows where the CPU has it.
 macro_rules! level_with_dot {
-    ($level:ident $isa:literal, features $features:literal, $base:ident, $gemm_q8_name:ident $codebook_name:ident) => {
+    (
+        $level:ident $isa:literal, features $features:literal, $base:ident, rows cost $costs:expr,
+        $gemm_q8_name:ident $ell_name:ident $codebook_name:ident
+        $(=> $refined:ident by $refine:ident, features $refined_features:literal, rows cost $refined_costs:expr, $refined_ell_name:ident)?
+    ) => {
         const _: () = {
             level!(@compile $features, $level, $gemm_q8_name(job: &GemmQ8<'_>, out: OutQ8<'_>), gemm::q8::gemm);
+            level!(@compile $features, $level, $ell_name(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>), ell::gemm);
+            $(level!(@compile $refined_features, $refined, $refined_ell_name(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>), ell::gemm);)?
             level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
 
             impl LevelKernels<$level> {
@@ -290,6 +309,8 @@ macro_rules! level_with_dot {
                 fn kernel_name(&self, kind: KernelKind) -> &'static str {
                     match kind {
                         KernelKind::GemmQ8 => stringify!($gemm_q8_name),
+                        $(KernelKind::EllQ8 if self.0.$refine().is_some() => stringify!($refined_ell_name),)?
+                        KernelKind::EllQ8 => stringify!($ell_name),
                         KernelKind::CodebookQ8 => stringify!($codebook_name),
                         kind => self.base().kernel_name(kind),
                     }
@@ -299,8 +320,19 @@ macro_rules! level_with_dot {
                     pages::prefer_large(memory);
                 }
 
-                fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-                    self.base().prefers_sparse(density, quantized)
+                fn rows_cost(&self, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
+                    let tile = self.tile_ell(problem.density);
+                    $(if self.0.$refine().is_some() {
+                        return cost::rows(&$refined_costs, problem, form, tile);
+                    })?
+                    cost::rows(&$costs, problem, form, tile)
+                }
+
+                fn tile_ell(&self, density: f32) -> EllTile {
+                    $(if self.0.$refine().is_some() {
+                        return ell::tile::<$refined>(density);
+                    })?
+                    ell::tile::<$level>(density)
                 }
 
                 fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
@@ -334,6 +366,15 @@ macro_rules! level_with_dot {
                     self.base().sparse_q8(job, out);
                 }
 
+                fn ell_q8(&self, job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>) {
+                    $(if let Some(refined) = self.0.$refine() {
+                        // SAFETY: the token.
+                        return unsafe { $refined_ell_name(refined, job, out) };
+                    })?
+                    // SAFETY: the token.
+                    unsafe { $ell_name(self.0, job, out) }
+                }
+
                 fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
                     // SAFETY: the token.
                     unsafe { $codebook_name(self.0, job, out) }
@@ -361,10 +402,14 @@ macro_rules! level_with_dot {
 
 level_with_dot! {
     AvxVnni "avxvnni", features "avxvnni,avx2,fma", Avx2,
-    gemm_qu8_qc8w_6x16c4__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni
+    rows cost cost::AVXVNNI,
+    gemm_qu8_qc8w_6x16c4__avxvnni gemm_qu8_ellw_4x16c32__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni
 }
 
 level_with_dot! {
     Avx512Vnni "avx512vnni", features "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", Avx512,
-    gemm_qu8_qc8w_12x32c4__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni
+    rows cost cost::AVX512VNNI,
+    gemm_qu8_qc8w_12x32c4__avx512vnni gemm_qu8_ellw_4x32c32__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni
+    => Avx512Vbmi by with_vbmi, features "avx512vbmi,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
+    rows cost cost::AVX512VBMI, gemm_qu8_ellw_4x32c128__avx512vbmi
 }

@@ -20,6 +20,10 @@ pub(crate) trait Simd: Copy {
     const HAS_DOT: bool;
     /// Whether broadcasting from memory costs a shuffle, so that one load for four broadcasts is cheaper.
     const SHUFFLES: bool;
+    /// Columns that `pick_far` and `pick_near` pick from.
+    const WINDOWS: [usize; 2];
+    /// Below which density of weights `pick_far` is the faster of both.
+    const FAR_BELOW: f32;
     /// A vector of floats.
     type F32: Copy;
     /// A vector of i32, or of four times as many bytes.
@@ -81,6 +85,19 @@ pub(crate) trait Simd: Copy {
     fn max_bytes(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Adds to each i32 lane the two products of the lane's i16.
     fn madd(self, a: Self::I32, b: Self::I32, sum: Self::I32) -> Self::I32;
+
+    /// Sum.
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The bytes at `at` that the indices, below the first of `WINDOWS`, name.
+    ///
+    /// # Safety
+    /// As many bytes must be readable.
+    unsafe fn pick_far(self, at: *const u8, indices: Self::I32) -> Self::I32;
+    /// The same for the second of `WINDOWS`.
+    ///
+    /// # Safety
+    /// As many bytes must be readable.
+    unsafe fn pick_near(self, at: *const u8, indices: Self::I32) -> Self::I32;
 
     /// Two results of `pmaddubsw` added in 16 bits: the products of unsigned bytes with weights of at most 32.
     fn pairs_of_both(self, x: [Self::I32; 2], w: [Self::I32; 2]) -> Self::I32;

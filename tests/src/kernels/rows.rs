@@ -1,6 +1,6 @@
 //! Dense layers with sparse rows and with 4-bit indices.
 
-use embdl_core::kernels::{CodebookQ8, Kernels, RowsF32, RowsQ8, SparseF32, SparseQ8};
+use embdl_core::kernels::{CodebookQ8, EllBuilder, Kernels, RowsF32, RowsQ8, SparseF32, SparseQ8};
 use embdl_testkit::{Guarded, Random};
 
 use super::{CLAMPS, POISON_F32, check_q8, clamp_f64, dot_tolerance, requants};
@@ -111,6 +111,57 @@ pub fn sparse_q8(kernels: &dyn Kernels, report: &mut Report) {
         let some = [pick(&every, seed)];
         check_q8(report, &case, &want, [m, n, n], &some, |out| {
             kernels.sparse_q8(&RowsQ8 { m, lhs: &lhs, weights: &weights }, out);
+        });
+    }
+}
+
+/// Sparse integer rows in slices, in the tiles for sparse and for dense layers; equal. Some rows and some columns are empty,
+/// weights include the ends of the range.
+///
+/// # Panics
+/// If the suite itself is wrong.
+pub fn ell_q8(kernels: &dyn Kernels, report: &mut Report) {
+    let wide = [31, 48, 127, 128, 129, 130, 200].map(|k| [17, k]);
+    let slices = [1, 2, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 65].map(|n| [n, 40]);
+    let more = wide.into_iter().chain(slices).flat_map(|size| [1, 2, 3, 5].map(|m| (m, size)));
+    let more = more
+        .zip(1000_u64..)
+        .map(|((m, size), seed)| (seed, m, size, pick(&[10, 100, 30, 3, 60], seed)));
+    for ((seed, m, [n, k], percent), density) in
+        cases().chain(more).flat_map(|case| [(case, 0.01), (case, 0.9)])
+    {
+        let mut random = Random::new(seed);
+        let extremes = [i8::MIN, i8::MAX, i8::MIN, i8::MAX, 1, -1];
+        let entries: Vec<(usize, i8)> = positions(&mut random, n * k, percent)
+            .into_iter()
+            .filter(|at| seed % 2 == 0 || at / k % 5 != 3 && at % k % 64 < 40)
+            .map(|at| (at, i8::try_from(random.integer(-128, 127)).expect("i8")))
+            .map(|(at, value)| (at, if seed % 4 == 2 { extremes[at / 3 % 6] } else { value }))
+            .collect();
+        let zero_point = pick(&[0, 128, 255], seed);
+        let bias: Vec<i32> = (0..n).map(|_| random.integer(-9999, 9999)).collect();
+        let tile = kernels.tile_ell(density);
+        let size = [n, k, entries.len()];
+        let mut rows = EllBuilder::new(size, &bias, zero_point, tile, usize::MAX);
+        entries.iter().for_each(|&(at, value)| rows.push(at, value));
+        let weights = rows.finish().expect("without a limit");
+        let lhs: Vec<u8> = if seed % 4 == 2 { vec![255; m * k] } else { random.bytes(m * k) };
+        let lhs = Guarded::new(&lhs);
+        let mut want: Vec<i64> =
+            (0..m).flat_map(|_| bias.iter().map(|&bias| i64::from(bias))).collect();
+        for &(at, value) in &entries {
+            for i in 0..m {
+                want[i * n + at / k] +=
+                    (i64::from(lhs[i * k + at % k]) - i64::from(zero_point)) * i64::from(value);
+            }
+        }
+        let case = format!(
+            "seed {seed}: {m}x{n}x{k}, {percent} % dense, {tile:?}, zero point {zero_point}"
+        );
+        let every = requants(&mut random, n);
+        let some = [pick(&every, seed)];
+        check_q8(report, &case, &want, [m, n, n], &some, |out| {
+            kernels.ell_q8(&RowsQ8 { m, lhs: &lhs, weights: &weights }, out);
         });
     }
 }

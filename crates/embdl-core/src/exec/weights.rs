@@ -7,7 +7,8 @@ use bytemuck::cast_slice_mut;
 
 use crate::encoding::EncodingError;
 use crate::kernels::{
-    CodebookQ8, Kernels, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile,
+    CodebookQ8, EllBuilder, EllQ8, EllTile, Kernels, PackedF32, PackedQ8, RowsForm, RowsProblem,
+    SparseF32, SparseQ8, SparseRows, Tile,
 };
 use crate::model::{EncodedTensor, Layout, Scales, Values};
 use crate::runtime::WeightForm;
@@ -22,44 +23,95 @@ pub(super) enum Form {
         /// Number of weights that are there.
         entries: usize,
     },
+    /// Sparse rows in slices.
+    Ell {
+        /// Number of weights that are there.
+        entries: usize,
+        /// Layout.
+        tile: EllTile,
+    },
     /// 4-bit indices.
     Codebook,
 }
 
-/// The form for a dense layer's `weight`, `[n, k]`.
+/// The form for a dense layer's `weight`, `[n, k]`, and `m` rows of activations.
 pub(super) fn choose_form(
     weight: &EncodedTensor<'_>,
+    m: usize,
     quantized: bool,
     wanted: WeightForm,
     kernels: &dyn Kernels,
 ) -> Form {
-    let elements = weight.shape.len();
-    if let Layout::Sparse { symbol_count, .. } = weight.layout {
-        let entries = symbol_count as usize;
-        let one_scale = quantized
-            || matches!(weight.values, Values::CodebookF32(_))
-            || matches!(weight.scales, Scales::PerTensor(_));
-        let fits = one_scale
-            && weight.shape.dim(1) <= SparseF32::MAX_COLUMNS
-            && u32::try_from(elements).is_ok()
-            && entries <= elements
-            && !matches!(weight.values, Values::Int { bits: 9.. });
-        let asked = match wanted {
-            WeightForm::Auto => kernels.prefers_sparse(density(weight), quantized),
-            WeightForm::Dense => false,
-            WeightForm::Compressed => true,
-        };
-        return if fits && asked { Form::Sparse { entries } } else { Form::Dense };
-    }
-    let small_codebook = match &weight.values {
-        Values::CodebookI8(book) => book.len() <= CodebookQ8::MAX_VALUES,
-        Values::Int { bits } => *bits <= 4,
-        Values::F32 | Values::CodebookF32(_) => false,
+    let (n, k) = (weight.shape.dim(0), weight.shape.dim(1));
+    let (density, max_abs) = (density(weight), max_abs(&weight.values));
+    let problem = RowsProblem { m, n, k, density, quantized, max_abs };
+    let is_sparse = matches!(weight.layout, Layout::Sparse { .. });
+    let forms: &[RowsForm] = match wanted {
+        WeightForm::Dense => &[],
+        WeightForm::Compressed if is_sparse => &[RowsForm::Sparse, RowsForm::Ell],
+        WeightForm::Compressed => &[RowsForm::Codebook],
+        WeightForm::Auto => {
+            &[RowsForm::Panels, RowsForm::Sparse, RowsForm::Ell, RowsForm::Codebook]
+        }
     };
-    if quantized && small_codebook && wanted == WeightForm::Compressed {
-        Form::Codebook
-    } else {
-        Form::Dense
+    let possible = forms.iter().filter(|&&form| can_take(weight, quantized, form));
+    let costs = possible.filter_map(|&form| Some((form, kernels.rows_cost(&problem, form)?)));
+    let entries = entry_count(weight);
+    match costs.min_by(|a, b| a.1.total_cmp(&b.1)) {
+        None | Some((RowsForm::Panels, _)) => Form::Dense,
+        Some((RowsForm::Sparse, _)) => Form::Sparse { entries },
+        Some((RowsForm::Ell, _)) => Form::Ell { entries, tile: kernels.tile_ell(density) },
+        Some((RowsForm::Codebook, _)) => Form::Codebook,
+    }
+}
+
+/// Whether what the file holds can become `form`.
+fn can_take(weight: &EncodedTensor<'_>, quantized: bool, form: RowsForm) -> bool {
+    let elements = weight.shape.len();
+    let is_sparse = match weight.layout {
+        Layout::Dense => false,
+        Layout::Sparse { symbol_count, .. } => {
+            weight.shape.dim(1) <= SparseF32::MAX_COLUMNS
+                && u32::try_from(elements).is_ok()
+                && symbol_count as usize <= elements
+                && !matches!(weight.values, Values::Int { bits: 9.. })
+        }
+    };
+    let has_one_scale = matches!(weight.values, Values::CodebookF32(_))
+        || matches!(weight.scales, Scales::PerTensor(_));
+    match form {
+        RowsForm::Panels => true,
+        RowsForm::Sparse => is_sparse && (quantized || has_one_scale),
+        RowsForm::Ell => is_sparse && quantized,
+        RowsForm::Codebook => quantized && small_codebook(weight).is_some(),
+    }
+}
+
+/// The values of a weight that has at most as many as 4 bits tell apart, the zeros between sparse ones included.
+fn small_codebook(weight: &EncodedTensor<'_>) -> Option<Vec<i8>> {
+    let mut book = match &weight.values {
+        Values::CodebookI8(book) => book.clone(),
+        Values::Int { bits: bits @ 1..=4 } => {
+            // In the order of their symbols.
+            (0..1 << bits)
+                .filter_map(|symbol| weight.integer(symbol))
+                .map(|value| i8::try_from(value).expect("at most 4 bits"))
+                .collect()
+        }
+        _ => return None,
+    };
+    if weight.layout != Layout::Dense && !book.contains(&0) {
+        book.push(0);
+    }
+    (book.len() <= CodebookQ8::MAX_VALUES).then_some(book)
+}
+
+/// The largest absolute integer that the values can be.
+fn max_abs(values: &Values) -> u8 {
+    match values {
+        Values::CodebookI8(book) => book.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0),
+        Values::Int { bits: bits @ 1..=8 } => 1 << (bits - 1),
+        _ => u8::MAX,
     }
 }
 
@@ -87,6 +139,12 @@ pub(super) fn form_bytes(
             let (element, per_row) = if quantized { (1, 8) } else { (4, 4) };
             weights.checked_mul(element)?.checked_add(rows.checked_mul(per_row)?)
         }
+        Form::Ell { entries, tile } => {
+            // Rows that fit these slices badly run as plain sparse rows.
+            let plain =
+                form_bytes(Form::Sparse { entries }, n, k, quantized, Tile { nr: 1, kr: 1 })?;
+            Some(ell_limit([n, k, entries], tile)?.max(plain))
+        }
         Form::Sparse { entries } => {
             let codebook = if quantized { 0 } else { 1024 };
             let rows = n.checked_mul(8)?.checked_add(4 + codebook)?;
@@ -96,6 +154,12 @@ pub(super) fn form_bytes(
             n.checked_mul(CodebookQ8::row_bytes_for(k).checked_add(4)?)?.checked_add(16)
         }
     }
+}
+
+/// Bytes that rows in slices may take.
+fn ell_limit([n, k, entries]: [usize; 3], tile: EllTile) -> Option<usize> {
+    let expected = EllQ8::expected_bytes(n, k, entries, tile);
+    expected.checked_add(expected / 2)?.checked_add(64 << 10)
 }
 
 /// Real value of one step of each output channel, or one for all; `None` if the weight has no scales, or not `n`.
@@ -222,6 +286,23 @@ pub(super) fn sparse_q8(
     Ok(SparseQ8::of_rows(rows, bias, zero_point))
 }
 
+/// Sparse rows of integers in slices, if they fit their bytes.
+pub(super) fn ell_q8(
+    weight: &EncodedTensor<'_>,
+    bias: &[i32],
+    zero_point: u8,
+    tile: EllTile,
+) -> Result<Option<EllQ8>, EncodingError> {
+    let size = [weight.shape.dim(0), weight.shape.dim(1), entry_count(weight)];
+    let limit = ell_limit(size, tile).unwrap_or(usize::MAX);
+    let mut rows = EllBuilder::new(size, bias, zero_point, tile, limit);
+    let table = weight.table_i8()?;
+    weight.for_each_entry(|position, code| {
+        rows.push(position as usize, table[code as usize & 255]);
+    })?;
+    Ok(rows.finish())
+}
+
 /// Symbols of a sparse tensor, as far as it can have them.
 fn entry_count(weight: &EncodedTensor<'_>) -> usize {
     match weight.layout {
@@ -237,11 +318,11 @@ pub(super) fn codebook_q8(
     zero_point: u8,
 ) -> Result<CodebookQ8, EncodingError> {
     let [n, k] = [weight.shape.dim(0), weight.shape.dim(1)];
-    if let Values::CodebookI8(book) = &weight.values {
-        return Ok(CodebookQ8::new(&weight.decode_codes()?, book, bias, zero_point, n, k));
-    }
-    // Integers of at most 4 bits are indices into all integers of 4 bits.
-    let codes: Vec<u8> = weight.decode_i8()?.iter().map(|w| w.cast_unsigned() & 15).collect();
-    let every: [i8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1];
-    Ok(CodebookQ8::new(&codes, &every, bias, zero_point, n, k))
+    let book = small_codebook(weight)
+        .ok_or(EncodingError::ValueKind { asked: "integers of at most 16 values" })?;
+    let mut rows = CodebookQ8::zeros(&book, bias, n, k);
+    weight.decode_i8_blocks(PACK_BLOCK, |at, values| {
+        for_each_row(at, values, k, |j, p, values| rows.put(j, p, values, zero_point));
+    })?;
+    Ok(rows)
 }

@@ -17,7 +17,7 @@ use crate::kernels::pool::{AverageRequant, average_pool_f32, average_pool_u8};
 use crate::kernels::product::Rows;
 use crate::kernels::resize::ResizePlan;
 use crate::kernels::{
-    CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, KernelKind, Kernels, PackedF32,
+    CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, EllQ8, KernelKind, Kernels, PackedF32,
     PackedQ8, Parallel, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
 };
 use crate::op::{Lrn, ResizeMode, Unary};
@@ -78,6 +78,8 @@ pub(super) enum Work {
     DenseQ8(Dense<(PackedQ8, Stage)>),
     /// Dense layer with sparse integer rows.
     SparseQ8(usize, SparseQ8, Stage),
+    /// Dense layer with sparse integer rows in slices.
+    EllQ8(usize, EllQ8, Stage),
     /// Dense layer with 4-bit indices.
     CodebookQ8(usize, CodebookQ8, Stage),
     /// Max pooling.
@@ -155,6 +157,7 @@ impl Work {
             Self::DepthwiseQ8 { .. } => kernels.kernel_name(KernelKind::DepthwiseQ8),
             Self::SparseF32(..) => kernels.kernel_name(KernelKind::SparseF32),
             Self::SparseQ8(..) => kernels.kernel_name(KernelKind::SparseQ8),
+            Self::EllQ8(..) => kernels.kernel_name(KernelKind::EllQ8),
             Self::CodebookQ8(..) => kernels.kernel_name(KernelKind::CodebookQ8),
             Self::MaxPoolF32(_) => kernels.kernel_name(KernelKind::MaxPoolF32),
             Self::MaxPoolU8(..) => kernels.kernel_name(KernelKind::MaxPoolU8),
@@ -198,6 +201,7 @@ impl Work {
             Self::SparseF32(_, weights, _) => weights.size_bytes(),
             Self::DenseQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::SparseQ8(_, weights, _) => weights.size_bytes(),
+            Self::EllQ8(_, weights, _) => weights.size_bytes(),
             Self::CodebookQ8(_, weights, _) => weights.size_bytes(),
             Self::PReluF32(slopes) => slopes.len() * 4,
             Self::PReluU8(requant) => requant.negative.len() * 4,
@@ -264,6 +268,10 @@ impl Work {
             Self::SparseQ8(m, weights, stage) => {
                 let job = RowsQ8 { m: *m, lhs: input(), weights };
                 stage.run(out, |out| kernels.sparse_q8(&job, out));
+            }
+            Self::EllQ8(m, weights, stage) => {
+                let job = RowsQ8 { m: *m, lhs: input(), weights };
+                stage.run(out, |out| kernels.ell_q8(&job, out));
             }
             Self::CodebookQ8(m, weights, stage) => {
                 let job = RowsQ8 { m: *m, lhs: input(), weights };

@@ -12,6 +12,7 @@ pub mod codebook;
 pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
+pub mod ell;
 pub mod gemm;
 pub mod im2col;
 pub mod lanes;
@@ -23,14 +24,19 @@ pub mod pool;
 pub mod product;
 mod reference;
 pub mod resize;
+pub mod rows;
 pub mod softmax;
 pub mod sparse;
 mod window;
 
 pub use conv::{ConvF32, ConvProblem, ConvQ8, ConvWay, ConvWeights, PreparedF32, PreparedQ8};
-pub use packed::{CodebookQ8, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile};
+pub use packed::{
+    CodebookQ8, EllBuilder, EllQ8, EllSlice, EllTile, PackedF32, PackedQ8, SparseF32, SparseQ8,
+    SparseRows, Tile,
+};
 pub use parallel::{OneThread, Parallel};
 pub use reference::Reference;
+pub use rows::{RowsForm, RowsProblem};
 pub use window::WindowGeometry;
 
 /// `out[i, j] = clamp(sum over p of lhs[i, p] * weights[j, p] + bias[j])` in f32.
@@ -196,6 +202,26 @@ pub trait Kernels: Send + Sync {
         density < if quantized { 0.25 } else { 0.1 }
     }
 
+    /// Time that a dense layer is expected to take with its weights in `form`, in a unit that only comparisons between forms
+    /// of one problem need; `None` where this level has no kernel for it.
+    fn rows_cost(&self, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
+        match form {
+            RowsForm::Panels => Some(1.0),
+            RowsForm::Sparse => {
+                let is_faster = self.prefers_sparse(problem.density, problem.quantized);
+                Some(if is_faster { 0.5 } else { 2.0 })
+            }
+            RowsForm::Codebook if problem.quantized => Some(4.0),
+            RowsForm::Ell | RowsForm::Codebook => None,
+        }
+    }
+
+    /// How [`EllQ8`] is laid out for `ell_q8`, where a share of `density` of the weights is not zero.
+    fn tile_ell(&self, density: f32) -> EllTile {
+        let _ = density;
+        ell::TILE
+    }
+
     /// Ways beside im2col and GEMM in which this level computes a float convolution.
     fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
         let _ = problem;
@@ -253,6 +279,11 @@ pub trait Kernels: Send + Sync {
         sparse::sparse_q8(job, out);
     }
 
+    /// Dense layer with sparse integer weights in slices.
+    fn ell_q8(&self, job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>) {
+        ell::ell_q8(job, out);
+    }
+
     /// Dense layer with 4-bit codebook indices.
     fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
         codebook::codebook_q8(job, out);
@@ -303,6 +334,8 @@ pub enum KernelKind {
     SparseF32,
     /// `sparse_q8`.
     SparseQ8,
+    /// `ell_q8`.
+    EllQ8,
     /// `codebook_q8`.
     CodebookQ8,
     /// `depthwise_f32`.
@@ -324,6 +357,7 @@ impl KernelKind {
             Self::GemmQ8 => "gemm_qu8_qc8w_1x8__scalar",
             Self::SparseF32 => "gemm_f32_bsrw_1x1__scalar",
             Self::SparseQ8 => "gemm_qu8_bsrw_1x1__scalar",
+            Self::EllQ8 => "gemm_qu8_ellw_1x4c16__scalar",
             Self::CodebookQ8 => "gemm_qu8_cb4w_1x1__scalar",
             Self::DepthwiseF32 => "depthwise_f32_f32_1x16__scalar",
             Self::DepthwiseQ8 => "depthwise_qu8_qc8w_1x16__scalar",

@@ -1,10 +1,12 @@
 //! Weights in the layouts that kernels read, and how they are packed: once, at load.
 
+mod ell;
 mod rows;
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+pub use ell::{EllBuilder, EllQ8, EllSlice, EllTile};
 pub use rows::{CodebookQ8, SparseF32, SparseQ8, SparseRows};
 
 /// How many weight rows (output channels) a panel interleaves, and how many consecutive elements of one row stand

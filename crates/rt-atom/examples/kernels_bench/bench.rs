@@ -12,7 +12,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
-use crate::{convolutions, networks, rows, windows};
+use crate::{convolutions, forms, networks, rows, windows};
 
 /// Times what it is given.
 pub(crate) type Time<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
@@ -40,6 +40,9 @@ pub(crate) fn run() {
     let levels = rt_atom::detect::Level::available();
     runtimes
         .extend(levels.iter().rev().filter_map(|level| rt_atom::kernels(Some(level.name())).ok()));
+    if let Some(level) = filter.strip_prefix("forms") {
+        return forms::run(&runtimes[1..], level.trim_start_matches(":"));
+    }
     println!("{:26} {:16} {:>10} {:>8} {:>7}", "shape", "kernel", "us", "GMAC/s", "of peak");
     let cycle_ns = cycle_ns();
     for kernels in &runtimes {
@@ -113,7 +116,7 @@ pub(crate) fn usual_requant(channels: usize) -> Requant {
 }
 
 /// Shortest of the repetitions that fit in a few milliseconds, at least five.
-fn best(run: &mut dyn FnMut()) -> Duration {
+pub(crate) fn best(run: &mut dyn FnMut()) -> Duration {
     run();
     let start = Instant::now();
     let mut shortest = Duration::MAX;

@@ -1,12 +1,15 @@
 //! Times the kernels on layer shapes: one line a shape and level, beside the scalar reference and an estimate of the peak.
 //!
 //! `cargo run --release -p rt-atom --example kernels_bench [-- FILTER]`. One thread; the best of several repetitions,
-//! because everything else that runs on the machine only adds time.
+//! because everything else that runs on the machine only adds time. `-- forms`, or `-- forms:LEVEL`, compares
+//! the forms that dense layers can take.
 
 #[cfg(target_arch = "x86_64")]
 mod bench;
 #[cfg(target_arch = "x86_64")]
 mod convolutions;
+#[cfg(target_arch = "x86_64")]
+mod forms;
 #[cfg(target_arch = "x86_64")]
 mod networks;
 #[cfg(target_arch = "x86_64")]

@@ -24,6 +24,8 @@ impl Simd for Sse41 {
     const MR_Q8: usize = 4;
     const HAS_DOT: bool = false;
     const SHUFFLES: bool = true;
+    const WINDOWS: [usize; 2] = [32, 16];
+    const FAR_BELOW: f32 = 0.2;
     type F32 = __m128;
     type I32 = __m128i;
     type Rounding = Rounding;
@@ -104,6 +106,30 @@ impl Simd for Sse41 {
     fn madd(self, a: __m128i, b: __m128i, sum: __m128i) -> __m128i {
         // SAFETY: the token.
         unsafe { _mm_add_epi32(sum, _mm_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn add_i32(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: the token.
+        unsafe { _mm_add_epi32(a, b) }
+    }
+
+    /// `pshufb` gives zero where the top bit of an index is set, and else looks at its four lowest bits.
+    #[inline(always)]
+    unsafe fn pick_far(self, at: *const u8, indices: __m128i) -> __m128i {
+        // SAFETY: 32 bytes by the contract, and the token.
+        unsafe {
+            let (low, high) = (_mm_loadu_si128(at.cast()), _mm_loadu_si128(at.add(16).cast()));
+            let low = _mm_shuffle_epi8(low, _mm_add_epi8(indices, _mm_set1_epi8(0x70)));
+            let high = _mm_shuffle_epi8(high, _mm_sub_epi8(indices, _mm_set1_epi8(16)));
+            _mm_or_si128(low, high)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pick_near(self, at: *const u8, indices: __m128i) -> __m128i {
+        // SAFETY: sixteen bytes by the contract, and the token.
+        unsafe { _mm_shuffle_epi8(_mm_loadu_si128(at.cast()), indices) }
     }
 
     #[inline(always)]

@@ -25,6 +25,8 @@ macro_rules! vectors_of_256_bits {
             const MR_Q8: usize = $mr_q8;
             const HAS_DOT: bool = $has_dot;
             const SHUFFLES: bool = false;
+            const WINDOWS: [usize; 2] = [32, 16];
+            const FAR_BELOW: f32 = 0.2;
             type F32 = __m256;
             type I32 = __m256i;
             type Rounding = Rounding;
@@ -105,6 +107,35 @@ macro_rules! vectors_of_256_bits {
             fn madd(self, a: __m256i, b: __m256i, sum: __m256i) -> __m256i {
                 // SAFETY: the token.
                 unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+            }
+
+            #[inline(always)]
+            fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+                // SAFETY: the token.
+                unsafe { _mm256_add_epi32(a, b) }
+            }
+
+            /// As with 128 bits: both halves pick from the same bytes.
+            #[inline(always)]
+            unsafe fn pick_far(self, at: *const u8, indices: __m256i) -> __m256i {
+                // SAFETY: 32 bytes by the contract, and the token.
+                unsafe {
+                    let low = _mm256_broadcastsi128_si256(_mm_loadu_si128(at.cast()));
+                    let high = _mm256_broadcastsi128_si256(_mm_loadu_si128(at.add(16).cast()));
+                    let index = _mm256_add_epi8(indices, _mm256_set1_epi8(0x70));
+                    let low = _mm256_shuffle_epi8(low, index);
+                    let index = _mm256_sub_epi8(indices, _mm256_set1_epi8(16));
+                    _mm256_or_si256(low, _mm256_shuffle_epi8(high, index))
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn pick_near(self, at: *const u8, indices: __m256i) -> __m256i {
+                // SAFETY: sixteen bytes by the contract, and the token.
+                unsafe {
+                    let all = _mm256_broadcastsi128_si256(_mm_loadu_si128(at.cast()));
+                    _mm256_shuffle_epi8(all, indices)
+                }
             }
 
             #[inline(always)]

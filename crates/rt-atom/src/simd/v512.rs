@@ -1,9 +1,9 @@
-//! 512-bit vectors: AVX-512 F, BW, DQ and VL, and the same with VNNI.
+//! 512-bit vectors: AVX-512 F, BW, DQ and VL, the same with VNNI, and that with VBMI.
 
 use core::arch::x86_64::*;
 
 use super::Simd;
-use crate::detect::{Avx512, Avx512Vnni};
+use crate::detect::{Avx512, Avx512Vbmi, Avx512Vnni};
 
 /// Constants of a requantization.
 #[derive(Clone, Copy)]
@@ -16,15 +16,20 @@ pub(crate) struct Rounding {
     offset: __m512i,
 }
 
-/// Implements the vectors for a level that has AVX-512; the last argument is the body of its `dot4`.
+/// Implements the vectors for a level that has AVX-512: the body of its `dot4`, and functions for `pick_far` and `pick_near`.
 macro_rules! vectors_of_512_bits {
-    ($level:ty, dot $has_dot:literal, |$self:ident, $sum:ident, $x:ident, $w:ident| $dot4:expr) => {
+    (
+        $level:ty, dot $has_dot:literal, |$self:ident, $sum:ident, $x:ident, $w:ident| $dot4:expr,
+        windows $windows:expr, far below $far_below:literal, $pick_far:path, $pick_near:path
+    ) => {
         impl Simd for $level {
             const LANES: usize = 16;
             const MR_F32: usize = 14;
             const MR_Q8: usize = 12;
             const HAS_DOT: bool = $has_dot;
             const SHUFFLES: bool = false;
+            const WINDOWS: [usize; 2] = $windows;
+            const FAR_BELOW: f32 = $far_below;
             type F32 = __m512;
             type I32 = __m512i;
             type Rounding = Rounding;
@@ -112,6 +117,24 @@ macro_rules! vectors_of_512_bits {
             fn madd(self, a: __m512i, b: __m512i, sum: __m512i) -> __m512i {
                 // SAFETY: the token.
                 unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+            }
+
+            #[inline(always)]
+            fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+                // SAFETY: the token.
+                unsafe { _mm512_add_epi32(a, b) }
+            }
+
+            #[inline(always)]
+            unsafe fn pick_far(self, at: *const u8, indices: __m512i) -> __m512i {
+                // SAFETY: by the contract, and the token.
+                unsafe { $pick_far(at, indices) }
+            }
+
+            #[inline(always)]
+            unsafe fn pick_near(self, at: *const u8, indices: __m512i) -> __m512i {
+                // SAFETY: by the contract, and the token.
+                unsafe { $pick_near(at, indices) }
             }
 
             #[inline(always)]
@@ -269,8 +292,58 @@ macro_rules! vectors_of_512_bits {
 
 vectors_of_512_bits!(Avx512, dot false, |self, sum, x, w| {
     self.dot_widened(sum, self.widen_u8(x), w)
-});
+}, windows [32, 16], far below 0.2, pick_32, pick_16);
 vectors_of_512_bits!(Avx512Vnni, dot true, |self, sum, x, w| {
     // SAFETY: the token proves AVX-512 VNNI.
     unsafe { _mm512_dpbusd_epi32(sum, x, w) }
-});
+}, windows [32, 16], far below 0.2, pick_32, pick_16);
+vectors_of_512_bits!(Avx512Vbmi, dot true, |self, sum, x, w| {
+    // SAFETY: the token proves AVX-512 VNNI.
+    unsafe { _mm512_dpbusd_epi32(sum, x, w) }
+}, windows [128, 64], far below 0.12, pick_128, pick_64);
+
+/// As with 128 bits: all quarters pick from the same bytes.
+///
+/// # Safety
+/// 32 bytes must be readable, and the CPU must have AVX-512 BW.
+#[inline(always)]
+unsafe fn pick_32(at: *const u8, indices: __m512i) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe {
+        let low = _mm512_broadcast_i32x4(_mm_loadu_si128(at.cast()));
+        let high = _mm512_broadcast_i32x4(_mm_loadu_si128(at.add(16).cast()));
+        let low = _mm512_shuffle_epi8(low, _mm512_add_epi8(indices, _mm512_set1_epi8(0x70)));
+        let high = _mm512_shuffle_epi8(high, _mm512_sub_epi8(indices, _mm512_set1_epi8(16)));
+        _mm512_or_si512(low, high)
+    }
+}
+
+/// # Safety
+/// Sixteen bytes must be readable, and the CPU must have AVX-512 BW.
+#[inline(always)]
+unsafe fn pick_16(at: *const u8, indices: __m512i) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe {
+        let all = _mm512_broadcast_i32x4(_mm_loadu_si128(at.cast()));
+        _mm512_shuffle_epi8(all, indices)
+    }
+}
+
+/// # Safety
+/// 128 bytes must be readable, and the CPU must have AVX-512 VBMI.
+#[inline(always)]
+unsafe fn pick_128(at: *const u8, indices: __m512i) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe {
+        let (low, high) = (_mm512_loadu_si512(at.cast()), _mm512_loadu_si512(at.add(64).cast()));
+        _mm512_permutex2var_epi8(low, indices, high)
+    }
+}
+
+/// # Safety
+/// 64 bytes must be readable, and the CPU must have AVX-512 VBMI.
+#[inline(always)]
+unsafe fn pick_64(at: *const u8, indices: __m512i) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe { _mm512_permutexvar_epi8(indices, _mm512_loadu_si512(at.cast())) }
+}

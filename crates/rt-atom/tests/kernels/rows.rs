@@ -1,6 +1,8 @@
 //! Dense layers with sparse and with codebook weights.
 
-use embdl_core::kernels::{CodebookQ8, RowsF32, RowsQ8, SparseF32, SparseQ8, codebook, sparse};
+use embdl_core::kernels::{
+    CodebookQ8, EllBuilder, RowsF32, RowsQ8, SparseF32, SparseQ8, codebook, ell, sparse,
+};
 use embdl_testkit::{Guarded, Random};
 
 use crate::{check_q8, close, levels, requants};
@@ -68,6 +70,39 @@ fn sparse_integer_results_are_exact() {
                 &|out| kernels.sparse_q8(&job, out),
                 &|out| sparse::sparse_q8(&job, out),
             );
+        }
+    }
+}
+
+#[test]
+fn results_of_rows_in_slices_are_exact() {
+    let mut random = Random::new(8);
+    for kernels in levels() {
+        let windows = [15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 300];
+        let more = windows.into_iter().flat_map(|k| [(1, 33, k), (3, 5, k), (5, 17, k)]);
+        for (m, n, k) in shapes().chain(more) {
+            // Both windows, and what neither expects: full rows.
+            for (density, every) in [(0.01, 30), (0.01, 1), (0.9, 3), (0.9, 1)] {
+                let entries: Vec<_> = positions(n, k, every, &mut random)
+                    .into_iter()
+                    .map(|at| (at, [-128, 127, random.weights(1, 127)[0], 64][at % 4]))
+                    .collect();
+                let bias: Vec<i32> = (0..n).map(|_| random.integer(-9000, 9000)).collect();
+                let (size, tile) = ([n, k, entries.len()], kernels.tile_ell(density));
+                let mut rows = EllBuilder::new(size, &bias, 9, tile, usize::MAX);
+                entries.iter().for_each(|&(at, value)| rows.push(at, value));
+                let weights = rows.finish().expect("without a limit");
+                let lhs = if every == 1 { vec![255; m * k] } else { random.bytes(m * k) };
+                let lhs = Guarded::new(&lhs);
+                let job = RowsQ8 { m, lhs: &lhs, weights: &weights };
+                check_q8(
+                    &format!("{} {tile:?} {m}x{n}x{k} 1/{every}", kernels.isa()),
+                    m * n,
+                    &requants(n, &mut random),
+                    &|out| kernels.ell_q8(&job, out),
+                    &|out| ell::ell_q8(&job, out),
+                );
+            }
         }
     }
 }

@@ -77,6 +77,10 @@ impl<'m> Lowering<'m, '_> {
         if let Some((quant, stage)) = self.integer_stage(weight, n, activation)? {
             let bias = self.bias_i32()?;
             let zero_point = quant.zero_point;
+            let sparse = |stage| {
+                let rows = weights::sparse_q8(weight, &bias, zero_point).map_err(failed)?;
+                Ok(Work::SparseQ8(m, rows, stage))
+            };
             return match form {
                 Form::Dense => {
                     let width = self.part_width(n, weight.shape.dim(1), m);
@@ -86,10 +90,13 @@ impl<'m> Lowering<'m, '_> {
                     let parts = packed.into_iter().zip(stages).collect();
                     Ok(Work::DenseQ8(Dense { m, n, width, parts }))
                 }
-                Form::Sparse { .. } => {
-                    let rows = weights::sparse_q8(weight, &bias, zero_point).map_err(failed)?;
-                    Ok(Work::SparseQ8(m, rows, stage))
+                Form::Ell { tile, .. } => {
+                    match weights::ell_q8(weight, &bias, zero_point, tile).map_err(failed)? {
+                        Some(rows) => Ok(Work::EllQ8(m, rows, stage)),
+                        None => sparse(stage),
+                    }
                 }
+                Form::Sparse { .. } => sparse(stage),
                 Form::Codebook => {
                     let rows = weights::codebook_q8(weight, &bias, zero_point).map_err(failed)?;
                     Ok(Work::CodebookQ8(m, rows, stage))
@@ -118,7 +125,8 @@ impl<'m> Lowering<'m, '_> {
     }
 
     fn form(&self, weight: &EncodedTensor<'_>) -> Form {
-        weights::choose_form(weight, self.quantized(), self.options.weights, self.kernels)
+        let m = self.from().shape.dim(0);
+        weights::choose_form(weight, m, self.quantized(), self.options.weights, self.kernels)
     }
 
     /// Scale of the input and output stage of a layer that computes in integers; `None` for one in floats.

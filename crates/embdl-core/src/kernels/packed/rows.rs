@@ -168,22 +168,52 @@ impl CodebookQ8 {
         k: usize,
     ) -> Self {
         assert!(codes.len() == n * k, "{} indices are not {n} rows of {k}", codes.len());
-        assert!(codebook.len() <= Self::MAX_VALUES, "{} values in a codebook", codebook.len());
         let known = |&code: &u8| usize::from(code) < codebook.len();
         assert!(codes.iter().all(known), "an index is beyond the codebook");
+        let mut rows = Self::zeros(codebook, bias, n, k);
+        for (j, row) in codes.chunks_exact(k.max(1)).enumerate() {
+            rows.put_codes([j, 0], row.iter().copied(), zero_point);
+        }
+        rows
+    }
+
+    /// Rows without indices until they are [`put`](Self::put), so that they need not exist in another form.
+    ///
+    /// # Panics
+    /// If the codebook has more than [`Self::MAX_VALUES`] values, or there is another number of biases than `n` or none.
+    #[must_use]
+    pub fn zeros(codebook: &[i8], bias: &[i32], n: usize, k: usize) -> Self {
+        assert!(codebook.len() <= Self::MAX_VALUES, "{} values in a codebook", codebook.len());
         let mut values = [0; Self::MAX_VALUES];
         values[..codebook.len()].copy_from_slice(codebook);
         let row_bytes = Self::row_bytes_for(k);
-        let mut indices = vec![0; n * row_bytes];
-        let mut bias = exact_bias(bias, n);
-        for (j, row) in codes.chunks_exact(k.max(1)).enumerate() {
-            for (p, &code) in row.iter().enumerate() {
-                indices[j * row_bytes + p / 2] |= code << (p % 2 * 4);
-            }
-            let sum = row_sum(row.iter().map(|&code| values[usize::from(code)]));
-            bias[j] = fold_zero_point(bias[j], zero_point, sum);
+        let indices = vec![0; n * row_bytes];
+        Self { n, k, row_bytes, indices, codebook: values, bias: exact_bias(bias, n) }
+    }
+
+    /// Writes the weights of row `j` from column `p` on, which are values of the codebook, for activations with
+    /// `zero_point`. Each column is to be written once.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn put(&mut self, j: usize, p: usize, weights: &[i8], zero_point: u8) {
+        assert!(j < self.n && p + weights.len() <= self.k, "row {j} of {}, from {p}", self.n);
+        let mut codes = [0_u8; 256];
+        for (code, value) in (0_u8..16).zip(self.codebook).rev() {
+            codes[usize::from(value.cast_unsigned())] = code;
         }
-        Self { n, k, row_bytes, indices, codebook: values, bias }
+        let codes = weights.iter().map(|w| codes[usize::from(w.cast_unsigned())]);
+        self.put_codes([j, p], codes, zero_point);
+    }
+
+    fn put_codes(&mut self, [j, p]: [usize; 2], codes: impl Iterator<Item = u8>, zero_point: u8) {
+        let row = &mut self.indices[j * self.row_bytes..][..self.row_bytes];
+        let mut sum = 0_i32;
+        for (p, code) in (p..).zip(codes) {
+            row[p / 2] |= code << (p % 2 * 4);
+            sum = sum.wrapping_add(i32::from(self.codebook[usize::from(code)]));
+        }
+        self.bias[j] = fold_zero_point(self.bias[j], zero_point, sum);
     }
 
     /// Bytes of a row of `k` indices.
