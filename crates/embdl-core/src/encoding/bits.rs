@@ -121,6 +121,63 @@ impl<'a> BitReader<'a> {
         Ok(field)
     }
 
+    /// Fills `fields` with the next fields of `bits` bits, at most 16.
+    ///
+    /// # Errors
+    /// If the stream ends before.
+    #[inline]
+    pub(super) fn take_all(&mut self, bits: u32, fields: &mut [u16]) -> Result<(), EncodingError> {
+        debug_assert!(bits <= 16);
+        // Several from each word, as long as whole words are there.
+        let per_word = 57 / bits.max(1);
+        let mut position = self.position();
+        let mut taken = 0;
+        for fields in fields.chunks_exact_mut(per_word as usize) {
+            let Some(mut word) = self.word_at(position) else { break };
+            for field in fields.iter_mut() {
+                #[expect(clippy::cast_possible_truncation, reason = "masked to at most 16 bits")]
+                {
+                    *field = (word & ((1 << bits) - 1)) as u16;
+                }
+                word >>= bits;
+            }
+            position += u64::from(per_word * bits);
+            taken += fields.len();
+        }
+        self.seek(position);
+        for field in &mut fields[taken..] {
+            #[expect(clippy::cast_possible_truncation, reason = "at most 16 bits")]
+            {
+                *field = self.take(bits)? as u16;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bits taken so far.
+    #[inline]
+    pub(super) const fn position(&self) -> u64 {
+        self.at as u64 * 8 - self.loaded_bits as u64
+    }
+
+    /// At least 57 bits from `position` on, unless fewer than eight bytes are there.
+    #[inline]
+    pub(super) fn word_at(&self, position: u64) -> Option<u64> {
+        let chunk = self.bytes.get((position / 8) as usize..)?.first_chunk::<8>()?;
+        Some(u64::from_le_bytes(*chunk) >> (position % 8))
+    }
+
+    /// Goes on at a position that is not behind the end.
+    #[inline]
+    pub(super) fn seek(&mut self, position: u64) {
+        *self = Self { bytes: self.bytes, at: (position / 8) as usize, loaded: 0, loaded_bits: 0 };
+        let skipped = (position % 8) as u32;
+        if skipped > 0 {
+            self.refill();
+            self.skip(skipped);
+        }
+    }
+
     /// Ends reading.
     ///
     /// # Errors
@@ -204,6 +261,30 @@ mod tests {
         let mut reader = BitReader::new(&[0x80]);
         assert_eq!(reader.take(1), Ok(0));
         assert_eq!(reader.finish(), Err(EncodingError::PaddingNotZero { bytes: 1 }));
+    }
+
+    #[test]
+    fn many_fields_are_those_taken_one_by_one() {
+        let bytes: Vec<u8> = (0..60_u8).map(|byte| byte.wrapping_mul(89)).collect();
+        for (bits, skipped) in (1..=16).flat_map(|bits| (0..20).map(move |skipped| (bits, skipped)))
+        {
+            let count = (480 - skipped as usize) / bits as usize;
+            let mut reader = BitReader::new(&bytes);
+            reader.take(skipped).unwrap();
+            let mut many = reader.clone();
+            let one_by_one: Vec<u16> =
+                (0..count).map(|_| u16::try_from(reader.take(bits).unwrap()).unwrap()).collect();
+            for piece in [1, 3, 8, 57, 500] {
+                let mut reader = many.clone();
+                let mut found = alloc::vec![0; count];
+                for piece in found.chunks_mut(piece) {
+                    reader.take_all(bits, piece).unwrap();
+                }
+                assert_eq!(found, one_by_one, "{bits} bits from {skipped} in pieces of {piece}");
+            }
+            let mut too_many = alloc::vec![0; count + 1];
+            assert!(many.take_all(bits, &mut too_many).is_err(), "{bits} bits from {skipped}");
+        }
     }
 
     #[test]

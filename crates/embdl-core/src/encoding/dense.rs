@@ -6,6 +6,9 @@ use super::EncodingError;
 use super::symbols::{Alphabet, Symbols};
 use crate::model::{Coder, EncodedTensor, Values};
 
+/// Symbols that are read at a time, before their values.
+const CHUNK: usize = 1024;
+
 /// Refuses what a dense tensor cannot have.
 pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
     if tensor.gaps.is_some() {
@@ -30,11 +33,21 @@ pub(super) fn for_each_block<T: Copy>(
     let mut out = Vec::with_capacity(block.min(count));
     while symbols.left() > 0 {
         let at = count - symbols.left();
+        let len = block.min(symbols.left());
         out.clear();
-        symbols.next(block.min(symbols.left()), |symbol| {
-            out.push(value(symbol));
-            Ok(())
-        })?;
+        if symbols.are_short() {
+            let mut chunk = [0; CHUNK];
+            while out.len() < len {
+                let chunk = &mut chunk[..CHUNK.min(len - out.len())];
+                symbols.fill(chunk)?;
+                out.extend(chunk.iter().map(|&symbol| value(symbol.into())));
+            }
+        } else {
+            symbols.next(len, |symbol| {
+                out.push(value(symbol));
+                Ok(())
+            })?;
+        }
         each(at, &out);
     }
     symbols.finish()

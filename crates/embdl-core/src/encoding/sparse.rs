@@ -117,30 +117,35 @@ pub(super) fn for_each_entry(
     let alphabet = Alphabet::of(&tensor.values)?;
     let mut symbols = Symbols::new(&tensor.symbols, alphabet, header.symbol_count)?;
     let mut walk = Walk { next: 0, ends_in_symbol: true };
+    let mut gap_chunk = [0; CHUNK];
+    let mut symbol_chunk = [0; CHUNK];
     let mut positions = [0; CHUNK];
     while gaps.left() > 0 {
-        let mut found = 0;
-        gaps.next(CHUNK.min(gaps.left()), |gap| {
-            if let Some(position) = walk.step(gap, &header)? {
-                positions[found] = position;
-                found += 1;
-            }
-            Ok(())
-        })?;
+        let gap_chunk = &mut gap_chunk[..CHUNK.min(gaps.left())];
+        gaps.fill(gap_chunk)?;
+        let found = walk.positions(gap_chunk, &header, &mut positions)?;
         if found > symbols.left() {
             let (expected, found) = (header.symbol_count, header.symbol_count + 1);
             return Err(EncodingError::SymbolCount { expected, found });
         }
-        let mut at = 0;
-        symbols.next(found, |symbol| {
-            let position = positions[at];
-            at += 1;
+        let positions = &positions[..found];
+        let mut give = |position: u32, symbol: u32| {
             if is_zero.get(symbol as usize) == Some(&true) {
                 return Err(EncodingError::ZeroSymbol { position });
             }
             each(position, symbol);
             Ok(())
-        })?;
+        };
+        if symbols.are_short() {
+            let symbol_chunk = &mut symbol_chunk[..found];
+            symbols.fill(symbol_chunk)?;
+            for (&position, &symbol) in positions.iter().zip(&*symbol_chunk) {
+                give(position, symbol.into())?;
+            }
+        } else {
+            let mut at = positions.iter();
+            symbols.next(found, |symbol| give(*at.next().expect("as many"), symbol))?;
+        }
     }
     if !walk.ends_in_symbol {
         return Err(EncodingError::TrailingGap);
@@ -160,21 +165,44 @@ struct Walk {
 }
 
 impl Walk {
-    /// The position that a gap leads to, unless it is a filler.
+    /// Writes the positions that gaps lead to; gives how many, which is fewer where there are fillers.
     #[inline]
-    fn step(&mut self, gap: u32, header: &Header<'_>) -> Result<Option<u32>, EncodingError> {
-        self.next += u64::from(gap);
-        self.ends_in_symbol = gap != (1 << header.gap_bits) - 1;
-        if !self.ends_in_symbol {
-            return Ok(None);
+    fn positions(
+        &mut self,
+        gaps: &[u16],
+        header: &Header<'_>,
+        positions: &mut [u32; CHUNK],
+    ) -> Result<usize, EncodingError> {
+        let filler = (1_u32 << header.gap_bits) - 1;
+        let (mut next, mut found) = (self.next, 0);
+        for &gap in gaps {
+            next += u64::from(gap);
+            #[expect(clippy::cast_possible_truncation, reason = "checked below")]
+            {
+                positions[found.min(CHUNK - 1)] = next as u32;
+            }
+            let is_symbol = u32::from(gap) != filler;
+            found += usize::from(is_symbol);
+            next += u64::from(is_symbol);
         }
-        let (position, elements) = (self.next, header.elements);
-        if position >= elements as u64 {
-            return Err(EncodingError::PositionOutOfRange { position, elements });
+        self.ends_in_symbol = gaps.last().is_none_or(|&gap| u32::from(gap) != filler);
+        let elements = header.elements as u64;
+        // Behind a symbol, `next` is one more than its position; fillers alone may lead anywhere.
+        if next > elements {
+            let mut next = self.next;
+            for &gap in gaps {
+                next += u64::from(gap);
+                if u32::from(gap) != filler {
+                    if next >= elements {
+                        let elements = header.elements;
+                        return Err(EncodingError::PositionOutOfRange { position: next, elements });
+                    }
+                    next += 1;
+                }
+            }
         }
-        self.next += 1;
-        #[expect(clippy::cast_possible_truncation, reason = "below elements, which fit u32")]
-        Ok(Some(position as u32))
+        self.next = next;
+        Ok(found)
     }
 }
 

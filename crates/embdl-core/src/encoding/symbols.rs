@@ -70,7 +70,7 @@ impl<'a> Symbols<'a> {
             Coder::Raw { .. } => None,
             Coder::Huffman => {
                 let size = usize::try_from(alphabet.size).unwrap_or(usize::MAX);
-                Some(Decoder::read(&mut reader, size)?)
+                Some(Decoder::read(&mut reader, size, count)?)
             }
         };
         Ok(Self { reader, alphabet, decoder, left: count })
@@ -101,6 +101,30 @@ impl<'a> Symbols<'a> {
                 return Err(EncodingError::SymbolOutOfRange { symbol, alphabet: size });
             }
             each(symbol)?;
+        }
+        Ok(())
+    }
+
+    /// Whether symbols have at most 16 bits.
+    pub(super) const fn are_short(&self) -> bool {
+        self.alphabet.bits <= 16
+    }
+
+    /// Fills `symbols` with the next ones, of which there must be as many left and which must have at most 16 bits.
+    pub(super) fn fill(&mut self, symbols: &mut [u16]) -> Result<(), EncodingError> {
+        let count = symbols.len();
+        assert!(count <= self.left && self.are_short(), "{count} symbols of {}", self.left);
+        self.left -= count;
+        if let Some(decoder) = &self.decoder {
+            return decoder.decode_all(&mut self.reader, symbols);
+        }
+        self.reader.take_all(u32::from(self.alphabet.bits), symbols)?;
+        let alphabet = self.alphabet.size;
+        let unknown = |&&symbol: &&u16| u64::from(symbol) >= alphabet;
+        if !self.alphabet.is_power_of_two()
+            && let Some(&symbol) = symbols.iter().find(unknown)
+        {
+            return Err(EncodingError::SymbolOutOfRange { symbol: symbol.into(), alphabet });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
-use crate::{convolutions, forms, networks, rows, windows};
+use crate::{compressed, convolutions, forms, networks, rows, windows};
 
 /// Times what it is given.
 pub(crate) type Time<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
@@ -40,6 +40,10 @@ pub(crate) fn run() {
     let levels = rt_atom::detect::Level::available();
     runtimes
         .extend(levels.iter().rev().filter_map(|level| rt_atom::kernels(Some(level.name())).ok()));
+    if let Some(level) = filter.strip_prefix("compressed") {
+        let isas: Vec<&str> = runtimes[1..].iter().map(|kernels| kernels.isa()).collect();
+        return compressed::run(&isas, level.trim_start_matches(":"));
+    }
     if let Some(level) = filter.strip_prefix("forms") {
         return forms::run(&runtimes[1..], level.trim_start_matches(":"));
     }

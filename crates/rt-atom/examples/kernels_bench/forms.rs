@@ -54,8 +54,9 @@ fn table(kernels: &dyn Kernels, m: usize, (n, k): (usize, usize)) {
             time(RowsForm::Panels, weights.size_bytes(), &mut |out| {
                 kernels.gemm_q8(black_box(&job), out);
             });
-            let codes = |&w: &i8| VALUES.iter().position(|v| *v == w).map_or(0, |at| at as u8 + 1);
-            let codes: Vec<u8> = dense.iter().map(codes).collect();
+            let code =
+                |w: &i8| (1_u8..).zip(VALUES).find(|(_, v)| v == w).map_or(0, |(code, _)| code);
+            let codes: Vec<u8> = dense.iter().map(code).collect();
             let mut book = vec![0];
             book.extend(VALUES);
             let weights = CodebookQ8::new(&codes, &book, &[], 3, n, k);

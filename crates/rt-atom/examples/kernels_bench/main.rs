@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release -p rt-atom --example kernels_bench [-- FILTER]`. One thread; the best of several repetitions,
 //! because everything else that runs on the machine only adds time. `-- forms`, or `-- forms:LEVEL`, compares
-//! the forms that dense layers can take.
+//! the forms that dense layers can take; `-- compressed` loads and runs compressed networks.
 
 #[cfg(target_arch = "x86_64")]
 mod bench;
+#[cfg(target_arch = "x86_64")]
+mod compressed;
 #[cfg(target_arch = "x86_64")]
 mod convolutions;
 #[cfg(target_arch = "x86_64")]

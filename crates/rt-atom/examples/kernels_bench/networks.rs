@@ -43,7 +43,7 @@ pub(crate) fn run(isa: &str, report: Report<'_>) {
     }
 }
 
-fn lenet_300_100() -> Vec<(Op, Vec<usize>)> {
+pub(crate) fn lenet_300_100() -> Vec<(Op, Vec<usize>)> {
     vec![
         (dense(Activation::Relu), vec![300, 784]),
         (dense(Activation::Relu), vec![100, 300]),
@@ -51,7 +51,7 @@ fn lenet_300_100() -> Vec<(Op, Vec<usize>)> {
     ]
 }
 
-fn lenet_5() -> Vec<(Op, Vec<usize>)> {
+pub(crate) fn lenet_5() -> Vec<(Op, Vec<usize>)> {
     let conv = Conv2d { window: Window::square(5, 1), groups: 1, activation: Activation::None };
     let pool = Pool { kind: PoolKind::Max, window: Window::square(2, 2), ceil: false };
     vec![
@@ -65,30 +65,53 @@ fn lenet_5() -> Vec<(Op, Vec<usize>)> {
     ]
 }
 
+/// Without local response normalization, which has no integer form.
+pub(crate) fn alexnet() -> Vec<(Op, Vec<usize>)> {
+    let conv = |kernel, stride, pad: u32, groups| {
+        let window = Window { pads: [pad; 4], ..Window::square(kernel, stride) };
+        Op::Conv2d(Conv2d { window, groups, activation: Activation::Relu })
+    };
+    let pool = || Op::Pool(Pool { kind: PoolKind::Max, window: Window::square(3, 2), ceil: false });
+    vec![
+        (conv(11, 4, 0, 1), vec![96, 11, 11, 3]),
+        (pool(), vec![]),
+        (conv(5, 1, 2, 2), vec![256, 5, 5, 48]),
+        (pool(), vec![]),
+        (conv(3, 1, 1, 1), vec![384, 3, 3, 256]),
+        (conv(3, 1, 1, 2), vec![384, 3, 3, 192]),
+        (conv(3, 1, 1, 2), vec![256, 3, 3, 192]),
+        (pool(), vec![]),
+        (Op::Flatten, vec![]),
+        (dense(Activation::Relu), vec![4096, 9216]),
+        (dense(Activation::Relu), vec![4096, 4096]),
+        (dense(Activation::None), vec![1000, 4096]),
+    ]
+}
+
 fn dense(activation: Activation) -> Op {
     Op::Dense(Dense { activation })
 }
 
 /// A chain of operators with random weights.
-struct Network {
-    random: Random,
+pub(crate) struct Network {
+    pub(crate) random: Random,
     /// Largest absolute integer weight; 0 for floats.
     limit: i8,
     /// Share of weights that are not zero.
     percent: i32,
     values: Vec<Value>,
     nodes: Vec<Node>,
-    tensors: Vec<OwnedTensor>,
+    pub(crate) tensors: Vec<OwnedTensor>,
     macs: usize,
 }
 
 impl Network {
-    fn new(limit: i8, percent: i32) -> Self {
+    pub(crate) fn new(limit: i8, percent: i32) -> Self {
         let (values, nodes, tensors) = (Vec::new(), Vec::new(), Vec::new());
         Self { random: Random::new(4), limit, percent, values, nodes, tensors, macs: 0 }
     }
 
-    fn push(&mut self, op: &Op, weight: &[usize], input: Shape) {
+    pub(crate) fn push(&mut self, op: &Op, weight: &[usize], input: Shape) {
         let quant = Quant { scale: 0.02, zero_point: 0 };
         let is_float = self.limit == 0;
         if self.values.is_empty() {
@@ -146,14 +169,8 @@ impl Network {
         self.tensors.len() - 2
     }
 
-    fn time(
-        &self,
-        runtime: &CpuRuntime,
-        isa: &str,
-        weights: WeightForm,
-        report: &mut dyn FnMut(usize, &mut dyn FnMut()),
-    ) {
-        let model = Model {
+    pub(crate) fn model(&self) -> Model<'_> {
+        Model {
             name: String::new(),
             values: self.values.clone(),
             nodes: self.nodes.clone(),
@@ -161,7 +178,17 @@ impl Network {
             inputs: vec![0],
             outputs: vec![self.values.len() - 1],
             metadata: Metadata::default(),
-        };
+        }
+    }
+
+    pub(crate) fn time(
+        &self,
+        runtime: &CpuRuntime,
+        isa: &str,
+        weights: WeightForm,
+        report: &mut dyn FnMut(usize, &mut dyn FnMut()),
+    ) {
+        let model = self.model();
         let options = LoadOptions { isa: Some(isa.to_owned()), weights, ..LoadOptions::default() };
         let mut session = runtime.load(&model, &options).expect("a runnable model");
         let inputs = self.values[0].kind.shape.len();

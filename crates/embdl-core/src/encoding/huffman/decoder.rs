@@ -10,11 +10,20 @@ use crate::encoding::bits::BitReader;
 /// Code words up to this length decode by one look into a table; 2^10 entries of 2 bytes stay in any L1 cache.
 const TABLE_BITS: u32 = 10;
 
-/// What decoding needs: about 2 KiB, and 2 bytes for each used symbol.
+/// Symbols of a run: as many as 64 bits hold beside its length.
+const RUN: usize = 4;
+
+/// Streams of fewer symbols do not repay a table of runs.
+const MIN_SYMBOLS_FOR_RUNS: usize = 4096;
+
+/// What decoding needs: about 2 KiB, 8 KiB more for long streams, and 2 bytes for each used symbol.
 #[derive(Clone, Debug)]
 pub(in crate::encoding) struct Decoder {
     /// By the next [`TABLE_BITS`] bits: symbol times 16 plus length; 0 where the word is longer.
     table: Vec<u16>,
+    /// By the same bits: the symbols of all code words that they hold, at most [`RUN`], 16 bits apart; above the first one the
+    /// sum of the lengths, above the second one how many there are. Empty for short streams.
+    runs: Vec<u64>,
     /// Number of code words of each length.
     counts: [u16; MAX_CODE_LEN as usize + 1],
     /// Used symbols, by length, then symbol.
@@ -22,10 +31,11 @@ pub(in crate::encoding) struct Decoder {
 }
 
 impl Decoder {
-    /// Reads the header. The alphabet is that of the tensor; symbols of the code are below it.
+    /// Reads the header of a stream of `count` symbols. The alphabet is that of the tensor; symbols of the code are below it.
     pub(in crate::encoding) fn read(
         reader: &mut BitReader<'_>,
         alphabet: usize,
+        count: usize,
     ) -> Result<Self, EncodingError> {
         let lengths = read_lengths(reader, alphabet)?;
         let mut counts = [0_u16; MAX_CODE_LEN as usize + 1];
@@ -71,7 +81,81 @@ impl Decoder {
                 }
             }
         }
-        Ok(Self { table, counts, sorted })
+        let runs = if is_single || count < MIN_SYMBOLS_FOR_RUNS { vec![] } else { runs(&table) };
+        Ok(Self { table, runs, counts, sorted })
+    }
+
+    /// Fills `symbols` with the next ones.
+    pub(in crate::encoding) fn decode_all(
+        &self,
+        reader: &mut BitReader<'_>,
+        symbols: &mut [u16],
+    ) -> Result<(), EncodingError> {
+        let mut filled = 0;
+        if let Ok(runs) = <&[u64; 1 << TABLE_BITS]>::try_from(self.runs.as_slice()) {
+            filled = self.decode_runs(runs, reader, symbols)?;
+        }
+        let rest = &mut symbols[filled..];
+        let mut at = 0;
+        self.decode(reader, rest.len(), |symbol| {
+            #[expect(clippy::cast_possible_truncation, reason = "below 4096")]
+            {
+                rest[at] = symbol as u16;
+            }
+            at += 1;
+            Ok(())
+        })
+    }
+
+    /// Fills the first of `symbols`, while a whole word is there to read and a whole run to write; gives how many.
+    fn decode_runs(
+        &self,
+        runs: &[u64; 1 << TABLE_BITS],
+        reader: &mut BitReader<'_>,
+        symbols: &mut [u16],
+    ) -> Result<usize, EncodingError> {
+        /// Looks into the table that the 57 bits of a word are enough for.
+        const LOOKS: u64 = 57 / TABLE_BITS as u64;
+        const SYMBOLS: u64 = 0x0fff_0fff_0fff_0fff;
+        let (mut position, mut filled) = (reader.position(), 0);
+        'words: while let Some(mut word) = reader.word_at(position) {
+            for _ in 0..LOOKS {
+                let Some(to) = symbols[filled..].first_chunk_mut::<RUN>() else { break 'words };
+                let run = runs[(word & ((1 << TABLE_BITS) - 1)) as usize];
+                let len = run >> 12 & 15;
+                if len == 0 {
+                    // A long word: as with single symbols.
+                    reader.seek(position);
+                    to[0] = self.one(reader)?;
+                    position = reader.position();
+                    filled += 1;
+                    continue 'words;
+                }
+                let run_of = run & SYMBOLS;
+                for (slot, symbol) in to.iter_mut().enumerate() {
+                    #[expect(clippy::cast_possible_truncation, reason = "masked")]
+                    {
+                        *symbol = (run_of >> (16 * slot)) as u16;
+                    }
+                }
+                filled += (run >> 28 & 15) as usize;
+                position += len;
+                word >>= len;
+            }
+        }
+        reader.seek(position);
+        Ok(filled)
+    }
+
+    /// The next symbol.
+    #[expect(clippy::cast_possible_truncation, reason = "below 4096")]
+    fn one(&self, reader: &mut BitReader<'_>) -> Result<u16, EncodingError> {
+        let mut found = 0;
+        self.decode(reader, 1, |symbol| {
+            found = symbol as u16;
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Gives the next `count` symbols.
@@ -121,6 +205,26 @@ impl Decoder {
         }
         unreachable!("a complete code has a word for every 15 bits")
     }
+}
+
+/// The table of runs for one of single symbols.
+fn runs(table: &[u16]) -> Vec<u64> {
+    let run = |bits: usize| {
+        let (mut run, mut len, mut count) = (0_u64, 0_u32, 0_usize);
+        while count < RUN {
+            let entry = table[bits >> len];
+            let next = u32::from(entry & 15);
+            // What was shifted in is not there yet.
+            if next == 0 || len + next > TABLE_BITS {
+                break;
+            }
+            run |= u64::from(entry >> 4) << (16 * count);
+            len += next;
+            count += 1;
+        }
+        run | u64::from(len) << 12 | (count as u64) << 28
+    };
+    (0..1 << TABLE_BITS).map(run).collect()
 }
 
 fn read_lengths(reader: &mut BitReader<'_>, alphabet: usize) -> Result<Vec<u8>, EncodingError> {

@@ -9,16 +9,50 @@ fn lengths_of(frequencies: &[u64]) -> Vec<u8> {
     Code::new(frequencies).unwrap().lengths
 }
 
+/// Decodes symbol by symbol, then in pieces, with and without the table of runs: always the same.
 fn decode(bytes: &[u8], alphabet: usize, count: usize) -> Result<Vec<u32>, EncodingError> {
     let mut reader = BitReader::new(bytes);
-    let decoder = Decoder::read(&mut reader, alphabet)?;
-    let mut symbols = Vec::new();
-    decoder.decode(&mut reader, count, |symbol| {
-        symbols.push(symbol);
-        Ok(())
-    })?;
-    reader.finish()?;
-    Ok(symbols)
+    let decoder = Decoder::read(&mut reader, alphabet, 0);
+    let single = decoder.and_then(|decoder| {
+        let mut symbols = Vec::new();
+        decoder.decode(&mut reader, count, |symbol| {
+            symbols.push(symbol);
+            Ok(())
+        })?;
+        reader.finish()?;
+        Ok(symbols)
+    });
+    for (expected_count, piece) in [0, usize::MAX]
+        .into_iter()
+        .flat_map(|long| [1, 2, 3, 4, 5, 7, 64, 1000, usize::MAX].map(|piece| (long, piece)))
+    {
+        let mut reader = BitReader::new(bytes);
+        let decoder = Decoder::read(&mut reader, alphabet, expected_count);
+        let in_pieces = decoder.and_then(|decoder| {
+            let mut symbols = std::vec![0; count];
+            for piece in symbols.chunks_mut(piece) {
+                decoder.decode_all(&mut reader, piece)?;
+            }
+            reader.finish()?;
+            Ok(symbols.into_iter().map(u32::from).collect::<Vec<_>>())
+        });
+        assert_eq!(in_pieces, single, "in pieces of {piece}");
+    }
+    single
+}
+
+#[test]
+fn streams_of_all_lengths_decode() {
+    // From words of one bit to words that no table has; the last ones end wherever a stream can.
+    for skew in [0, 1, 3, 12] {
+        let frequencies: Vec<u64> = (0..16_u64).map(|symbol| 1 + (symbol * skew).pow(3)).collect();
+        let code = Code::new(&frequencies).unwrap();
+        let symbols: Vec<u32> = (0..500_u32).map(|at| (at * at / 7 + at) % 16).collect();
+        for count in (0..40).chain([64, 65, 499, 500]) {
+            let bytes = code.encode(symbols[..count].iter().copied());
+            assert_eq!(decode(&bytes, 16, count), Ok(symbols[..count].to_vec()), "{skew} {count}");
+        }
+    }
 }
 
 #[test]

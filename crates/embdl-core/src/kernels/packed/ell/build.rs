@@ -51,6 +51,9 @@ impl EllBuilder {
         assert!(tile.rows > 0 && matches!(tile.window, 1..=256), "{tile:?} has no step");
         let bytes = EllQ8::expected_bytes(n, k, entries, tile).min(max_bytes);
         let lines = bytes / 64 + bytes / 64 / 32;
+        // A quarter more than a slice has on average.
+        let [slice_lines, slice_entries] = [lines, entries + EllTile::SLOTS * n]
+            .map(|all| all.min(max_bytes) / n.div_ceil(tile.rows).max(1) * 5 / 4);
         let rows = EllQ8 {
             n,
             k,
@@ -66,9 +69,9 @@ impl EllBuilder {
             max_bytes,
             held: 0,
             piece_lines: lines / 16,
-            steps: Vec::new(),
-            columns: Vec::new(),
-            values: Vec::new(),
+            steps: Vec::with_capacity(slice_lines),
+            columns: Vec::with_capacity(slice_entries),
+            values: Vec::with_capacity(slice_entries),
             row_starts: vec![0],
             row: 0..k,
             next: 0,
@@ -159,6 +162,10 @@ impl EllBuilder {
         let left = at.pop().expect("at least one row starts");
         let mut left = left - EllTile::SLOTS * at.len();
         let mut steps = 0;
+        #[expect(clippy::cast_possible_truncation, reason = "at most 256")]
+        let width = window as u32;
+        let large = self.values.iter().any(|value| value.unsigned_abs() > 64);
+        let in_pairs = in_pairs && large;
         // What is too much is not kept; `finish` says so.
         while left > 0 && self.held <= self.max_bytes {
             let heads = at.iter().map(|&at| self.columns[at]);
@@ -174,17 +181,14 @@ impl EllBuilder {
             let (columns, values) = step[..2 * slots].split_at_mut(slots);
             let to = columns.as_chunks_mut().0.iter_mut().zip(values.as_chunks_mut().0);
             for (at, (columns, values)) in at.iter_mut().zip(to) {
-                let next = |entries: &[u32]| *entries.first_chunk().expect("END is behind a row");
-                let row = Row {
-                    columns: next(&self.columns[*at..]),
-                    values: self.values[*at..].first_chunk().expect("as many as columns"),
-                    offset: u32::from(offset),
-                };
-                let count = row.count(window);
-                (*columns, *values) = row.quad(count);
-                let taken = if in_pairs { in_pairs_of(count, columns, values) } else { count };
-                *at += taken;
-                left -= taken;
+                let next = self.columns[*at..].first_chunk().expect("END is behind a row");
+                let with = self.values[*at..].first_chunk().expect("as many as columns");
+                let mut count = quad(next, with, [u32::from(offset), width], columns, values);
+                if in_pairs {
+                    count = in_pairs_of(count, columns, values);
+                }
+                *at += count;
+                left -= count;
             }
         }
     }
@@ -192,43 +196,30 @@ impl EllBuilder {
 
 type Quad = [u8; EllTile::SLOTS];
 
-/// The next entries of a row.
-struct Row<'a> {
-    columns: [u32; EllTile::SLOTS],
-    values: &'a [i8; EllTile::SLOTS],
-    offset: u32,
-}
-
-impl Row<'_> {
-    /// How many of them are within the window.
-    #[inline]
-    fn count(&self, window: usize) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "at most 256")]
-        let end = self.offset + window as u32;
-        self.columns.iter().map(|&column| usize::from(column < end)).sum()
-    }
-
-    /// The first `count`, zeros behind them.
-    #[inline]
-    fn quad(&self, count: usize) -> (Quad, Quad) {
-        let (mut columns, mut values) = ([0; EllTile::SLOTS], [0; EllTile::SLOTS]);
-        for slot in 0..EllTile::SLOTS {
-            #[expect(clippy::cast_possible_truncation, reason = "within a window of at most 256")]
-            let column = self.columns[slot].wrapping_sub(self.offset) as u8;
-            let (is_there, value) = (slot < count, self.values[slot].cast_unsigned());
-            columns[slot] = if is_there { column } else { 0 };
-            values[slot] = if is_there { value } else { 0 };
-        }
-        (columns, values)
-    }
+/// Writes as many of a row's next entries as are within the window from `offset` on, zeros behind them; gives how many.
+#[inline]
+fn quad(
+    next: &[u32; EllTile::SLOTS],
+    with: &[i8; EllTile::SLOTS],
+    [offset, window]: [u32; 2],
+    columns: &mut Quad,
+    values: &mut Quad,
+) -> usize {
+    let within = next.map(|column| column.wrapping_sub(offset));
+    let count: u32 = within.iter().map(|&column| u32::from(column < window)).sum();
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "masks of at most 32 bits; windows of at most 256"
+    )]
+    let (mask, within) = (((1_u64 << (8 * count)) - 1) as u32, within.map(|column| column as u8));
+    *columns = (u32::from_le_bytes(within) & mask).to_le_bytes();
+    *values = (u32::from_le_bytes(with.map(i8::cast_unsigned)) & mask).to_le_bytes();
+    count as usize
 }
 
 /// Arranges as many of the first `count` entries as two pairs can hold; gives how many, and drops the others.
 #[inline]
 fn in_pairs_of(count: usize, columns: &mut Quad, values: &mut Quad) -> usize {
-    if values.iter().all(|value| value.cast_signed().unsigned_abs() <= 64) {
-        return count;
-    }
     // The ways to pair four. With fewer, a slot stays empty.
     const ORDERS: [[usize; 4]; 3] = [[0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2]];
     for taken in (1..=count).rev() {
@@ -241,7 +232,8 @@ fn in_pairs_of(count: usize, columns: &mut Quad, values: &mut Quad) -> usize {
             }
         }
     }
-    unreachable!("one value alone always fits")
+    // One value alone always fits, so there was none.
+    0
 }
 
 /// Whether the products of neighbours with any two u8 fit in 16 bits: 255 * 128 = 32,640.
