@@ -1,12 +1,14 @@
 //! The levels as implementations of `Kernels`: each kernel is written once, over `Simd`, and compiled for each level here.
 
 use embdl_core::kernels::conv::transform::{InputTiles, OutputTiles, Size};
-use embdl_core::kernels::conv::{ConvLevel, Costs, Names, prepare_f32, ways_f32};
+use embdl_core::kernels::conv::{
+    ConvLevel, Costs, Names, prepare_f32, prepare_sliced_q8, way_sliced_q8, ways_f32,
+};
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
-    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsForm, RowsProblem,
-    RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PreparedF32, PreparedQ8, RowsF32, RowsForm,
+    RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
 use crate::detect::{Avx2, Avx512, Avx512Vbmi, Avx512Vnni, AvxVnni, Sse41};
@@ -155,6 +157,20 @@ macro_rules! level {
                     clamp: (f32, f32),
                 ) -> PreparedF32 {
                     prepare_f32(*self, way, problem, weights, clamp)
+                }
+
+                fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+                    way_sliced_q8(self, problem).into_iter().collect()
+                }
+
+                fn conv_q8(
+                    &self,
+                    way: &str,
+                    problem: &ConvProblem,
+                    weights: ConvWeights<'_, i8, i32>,
+                    zero_point: u8,
+                ) -> PreparedQ8 {
+                    prepare_sliced_q8(*self, way, problem, weights, zero_point)
                 }
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
@@ -347,6 +363,20 @@ macro_rules! level_with_dot {
                     clamp: (f32, f32),
                 ) -> PreparedF32 {
                     self.base().conv_f32(way, problem, weights, clamp)
+                }
+
+                fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+                    way_sliced_q8(self, problem).into_iter().collect()
+                }
+
+                fn conv_q8(
+                    &self,
+                    way: &str,
+                    problem: &ConvProblem,
+                    weights: ConvWeights<'_, i8, i32>,
+                    zero_point: u8,
+                ) -> PreparedQ8 {
+                    prepare_sliced_q8(*self, way, problem, weights, zero_point)
                 }
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {

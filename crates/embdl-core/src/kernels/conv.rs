@@ -14,9 +14,11 @@ use direct::{Bands, Direct};
 use transform::{InputTiles, OutputTiles, Size};
 use winograd::{Blocks, Winograd};
 
+pub use sliced::{prepare_sliced_q8, way_sliced_q8};
 pub use winograd::Costs;
 
 mod direct;
+mod sliced;
 pub mod transform;
 mod winograd;
 

@@ -1,9 +1,14 @@
 //! Convolutions in the levels' own ways, against plain loops.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "integers far below 2^52, as floats and back"
+)]
 
 use embdl_core::kernels::{ConvProblem, ConvWeights, OneThread, WindowGeometry};
 use embdl_testkit::{Guarded, Random};
 
-use crate::levels;
+use crate::{check_q8, levels, requants};
 
 /// Largest error of a result, relative to the largest result, that the transforms of a way may cause. Measured: below a
 /// quarter of it for both sizes of tiles.
@@ -101,6 +106,63 @@ fn other_convolutions_are_left_to_gemm() {
         problem.geometry.dilation = [1, 2];
         assert_eq!(kernels.conv_f32_ways(&problem), []);
     }
+}
+
+#[test]
+fn sparse_integer_convolutions_are_exact() {
+    let mut random = Random::new(22);
+    let mut offered = 0;
+    let pointwise = ([9, 11, 40], [1; 2], [1; 2], [0; 4], 33, 1);
+    let last = ([30, 3, 2], [3; 2], [1; 2], [1; 4], 1, 1);
+    for (case, density) in
+        CASES.into_iter().chain([pointwise, last]).zip([0.02, 0.1, 0.25].into_iter().cycle())
+    {
+        let mut problem = problem(case, 1);
+        problem.out_stride = problem.n;
+        problem.density = density;
+        let ConvProblem { geometry, n, .. } = problem;
+        let weights: Vec<i8> = random
+            .weights(n * problem.k(), 127)
+            .into_iter()
+            .map(|w| if random.unit() < density { w } else { 0 })
+            .collect();
+        let bias: Vec<i32> = (0..n).map(|_| random.integer(-9000, 9000)).collect();
+        let data = random.bytes(geometry.input_len());
+        let floats = |values: &mut dyn Iterator<Item = f32>| values.collect::<Vec<_>>();
+        let expected = by_loops(
+            &problem,
+            &floats(&mut data.iter().map(|&x| f32::from(x) - 7.0)),
+            &floats(&mut weights.iter().map(|&w| f32::from(w))),
+            &floats(&mut bias.iter().map(|&b| b as f32)),
+        );
+        for kernels in levels() {
+            for way in kernels.conv_q8_ways(&problem) {
+                offered += 1;
+                let case = format!("{} {geometry:?} to {n}", way.name);
+                let of = ConvWeights { weights: &weights, bias: &bias };
+                let Some(packed) = kernels.conv_q8(way.name, &problem, of, 7) else {
+                    continue;
+                };
+                assert!(packed.weight_bytes() <= way.weight_bytes, "{case}");
+                let guarded = Guarded::new(&data);
+                check_q8(
+                    &case,
+                    expected.len(),
+                    &requants(n, &mut random),
+                    &|out| {
+                        let mut scratch = Guarded::new(&vec![0xa5; way.scratch_bytes]);
+                        packed.run(&OneThread, &guarded, out, &mut scratch);
+                    },
+                    &|mut out| {
+                        for (at, &sum) in expected.iter().enumerate() {
+                            out.store(at, at % n, &[sum as i32]);
+                        }
+                    },
+                );
+            }
+        }
+    }
+    assert!(offered > 0, "no level offers sparse convolutions");
 }
 
 fn by_loops(problem: &ConvProblem, input: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f64> {
