@@ -186,8 +186,32 @@ fn put_in_panel<T: Copy>(data: &mut [T], k: usize, tile: Tile, [j, p]: [usize; 2
     let (head, rest) = row.split_at(head);
     let start = |step: usize| (step * nr + lane) * kr;
     panel[start(p / kr) + p % kr..][..head.len()].copy_from_slice(head);
-    for (step, chunk) in (p.div_ceil(kr)..).zip(rest.chunks(kr)) {
-        panel[start(step)..][..chunk.len()].copy_from_slice(chunk);
+    let step = p.div_ceil(kr);
+    match kr {
+        2 => put_steps::<T, 2>(panel, [step, nr, lane], rest),
+        4 => put_steps::<T, 4>(panel, [step, nr, lane], rest),
+        _ => {
+            for (step, chunk) in (step..).zip(rest.chunks(kr)) {
+                panel[start(step)..][..chunk.len()].copy_from_slice(chunk);
+            }
+        }
+    }
+}
+
+/// Writes elements of a row of the panel from a step on; copies of a constant length are moves, others are calls.
+fn put_steps<T: Copy, const KR: usize>(
+    panel: &mut [T],
+    [step, nr, lane]: [usize; 3],
+    elements: &[T],
+) {
+    let (whole, last) = elements.as_chunks::<KR>();
+    let mut steps = panel[step * nr * KR..].chunks_exact_mut(nr * KR);
+    for (chunk, step) in whole.iter().zip(steps.by_ref()) {
+        step.as_chunks_mut().0[lane] = *chunk;
+    }
+    if !last.is_empty() {
+        let step = steps.next().expect("a panel has room for whole steps");
+        step[lane * KR..][..last.len()].copy_from_slice(last);
     }
 }
 
