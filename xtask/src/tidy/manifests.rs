@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -41,8 +41,9 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         ],
     ),
     ("embdl-testkit", &[]),
-    ("rt-atom", &["embdl-core"]),
-    ("rt-arm", &["embdl-core"]),
+    ("embdl-threads", &["embdl-core"]),
+    ("rt-atom", &["embdl-core", "embdl-threads"]),
+    ("rt-arm", &["embdl-core", "embdl-threads"]),
     ("xtask", &[]),
     (
         "embdl-tests",
@@ -58,6 +59,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "embdl-bench",
             "embdl-cli",
             "embdl-testkit",
+            "embdl-threads",
             "rt-atom",
             "rt-arm",
         ],
