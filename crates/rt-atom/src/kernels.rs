@@ -5,8 +5,8 @@ use embdl_core::kernels::conv::{ConvLevel, Costs, Names, prepare_f32, ways_f32};
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
-    KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
-    WindowGeometry,
+    KernelKind, Kernels, OutQ8, PreparedF32, PreparedQ8, RowsF32, RowsQ8, SparseF32, SparseQ8,
+    Tile, WindowGeometry,
 };
 
 use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
@@ -16,6 +16,7 @@ use gemm::Runs;
 
 mod codebook;
 mod conv;
+mod conv_q8;
 mod depthwise;
 pub(crate) mod gemm;
 mod output;
@@ -153,6 +154,20 @@ macro_rules! level {
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
                     // SAFETY: the token.
                     unsafe { $gemm_f32_name(self.0, job, out) }
+                }
+
+                fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+                    conv_q8::ways::<$level>(problem)
+                }
+
+                fn conv_q8(
+                    &self,
+                    way: &str,
+                    problem: &ConvProblem,
+                    weights: ConvWeights<'_, i8, i32>,
+                    zero_point: u8,
+                ) -> PreparedQ8 {
+                    conv_q8::prepare(self.0, way, problem, weights, zero_point)
                 }
 
                 fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {
@@ -319,6 +334,20 @@ macro_rules! level_with_dot {
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
                     self.base().gemm_f32(job, out);
+                }
+
+                fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+                    conv_q8::ways::<$level>(problem)
+                }
+
+                fn conv_q8(
+                    &self,
+                    way: &str,
+                    problem: &ConvProblem,
+                    weights: ConvWeights<'_, i8, i32>,
+                    zero_point: u8,
+                ) -> PreparedQ8 {
+                    conv_q8::prepare(self.0, way, problem, weights, zero_point)
                 }
 
                 fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {

@@ -7,6 +7,7 @@ use crate::kernels::gemm::{PAIRS, QUADS, WIDENED};
 mod sse41;
 mod v256;
 mod v512;
+pub(crate) mod words;
 
 /// Vectors of `LANES` 32-bit lanes, and what kernels do with them.
 pub(crate) trait Simd: Copy {
