@@ -225,8 +225,9 @@ impl Simd for Sse41 {
         // SAFETY: the token.
         unsafe {
             let even = _mm_add_epi64(_mm_mul_epi32(sum, multiplier), half);
-            let odd = _mm_mul_epi32(_mm_srli_epi64::<32>(sum), _mm_srli_epi64::<32>(multiplier));
-            let odd = _mm_add_epi64(odd, half);
+            // By shuffles: of shifts the compiler makes products of 64 bits, which take three multiplications.
+            let odd = [_mm_shuffle_epi32::<0xf5>(sum), _mm_shuffle_epi32::<0xf5>(multiplier)];
+            let odd = _mm_add_epi64(_mm_mul_epi32(odd[0], odd[1]), half);
             _mm_sra_epi32(_mm_blend_epi16::<0xcc>(_mm_srli_epi64::<32>(even), odd), shift)
         }
     }

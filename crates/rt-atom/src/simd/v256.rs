@@ -241,11 +241,12 @@ macro_rules! vectors_of_256_bits {
                 // SAFETY: the token.
                 unsafe {
                     let even = _mm256_add_epi64(_mm256_mul_epi32(sum, multiplier), half);
-                    let odd = _mm256_mul_epi32(
-                        _mm256_srli_epi64::<32>(sum),
-                        _mm256_srli_epi64::<32>(multiplier),
-                    );
-                    let odd = _mm256_add_epi64(odd, half);
+                    // By shuffles: of shifts the compiler makes products of 64 bits.
+                    let odd = [
+                        _mm256_shuffle_epi32::<0xf5>(sum),
+                        _mm256_shuffle_epi32::<0xf5>(multiplier),
+                    ];
+                    let odd = _mm256_add_epi64(_mm256_mul_epi32(odd[0], odd[1]), half);
                     let even = _mm256_srli_epi64::<32>(even);
                     _mm256_sra_epi32(_mm256_blend_epi32::<0xaa>(even, odd), shift)
                 }
