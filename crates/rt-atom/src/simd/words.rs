@@ -67,7 +67,7 @@ pub(crate) const fn word_position<S: Words>(k: usize, p: usize, channel: usize) 
 }
 
 impl Words for Sse41 {
-    const MR_WORDS: usize = 4;
+    const MR_WORDS: usize = 6;
     const KR_WORDS: usize = 4;
 
     #[inline(always)]

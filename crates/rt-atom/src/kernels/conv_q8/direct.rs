@@ -159,7 +159,7 @@ pub(super) fn way<S: Compiled>(problem: &ConvProblem) -> Option<ConvWay> {
     let scratch = shape.worker_bytes(size).max(as_bytes);
     Some(ConvWay {
         name: S::DIRECT,
-        cost: cost(problem, &shape, S::HAS_DOT),
+        cost: cost::<S>(problem, &shape),
         weight_bytes: panels * shape.nr * (size * shape.k() + 4),
         scratch_bytes: problem.threads * (scratch + ALIGNMENT),
     })
@@ -168,11 +168,16 @@ pub(super) fn way<S: Compiled>(problem: &ConvProblem) -> Option<ConvWay> {
 /// Time in products of GEMM. With a dot product it is never more than GEMM's, which writes the matrix; without one, words
 /// are measured to take 0.7 of the time of bytes that are widened in every tile.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-fn cost(problem: &ConvProblem, shape: &Shape, has_dot: bool) -> f32 {
+fn cost<S: Words>(problem: &ConvProblem, shape: &Shape) -> f32 {
     let [oh, ow] = problem.geometry.output;
     let results = (oh * ow * problem.n) as f32;
     let products = results * shape.k() as f32;
-    if has_dot { products.min(0.97 * problem.gemm_cost()) } else { 0.7 * products + 4.0 * results }
+    if S::HAS_DOT {
+        return products.min(0.97 * problem.gemm_cost());
+    }
+    // Tiles begin and end once for every half of a panel where words are not broadcast.
+    let tile = if S::KR_WORDS == 2 { 3.0 } else { 5.0 };
+    0.7 * products + tile * results
 }
 
 impl<S: Compiled> Direct<S> {
@@ -357,6 +362,8 @@ fn copy<S, T: Copy + From<u8>>(
 
 /// What is multiplied.
 trait Factors<S: Simd> {
+    /// Rows of a tile.
+    const ROWS: usize;
     /// Whether half a panel is done in half the time.
     const HALVES: bool;
     /// Elements of rows.
@@ -382,6 +389,7 @@ struct Bytes<'a, const PRODUCTS: u8> {
 }
 
 impl<S: Simd, const PRODUCTS: u8> Factors<S> for Bytes<'_, PRODUCTS> {
+    const ROWS: usize = S::MR_Q8;
     const HALVES: bool = true;
 
     #[inline(always)]
@@ -422,6 +430,7 @@ struct Pairs<'a> {
 }
 
 impl<S: Words> Factors<S> for Pairs<'_> {
+    const ROWS: usize = S::MR_WORDS;
     const HALVES: bool = false;
 
     #[inline(always)]
@@ -496,9 +505,9 @@ fn panels<S: Words, F: Factors<S>>(
                 }};
             }
             first += match starts.len() - first {
-                12.. if S::MR_Q8 >= 12 => tile!(12),
-                8.. if S::MR_Q8 >= 8 => tile!(8),
-                6.. if S::MR_Q8 == 6 => tile!(6),
+                12.. if F::ROWS >= 12 => tile!(12),
+                8.. if F::ROWS >= 8 => tile!(8),
+                6.. if F::ROWS == 6 => tile!(6),
                 4.. => tile!(4),
                 2.. => tile!(2),
                 _ => tile!(1),
