@@ -12,6 +12,7 @@ use embdl_core::kernels::{
 use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
 use crate::pages;
 use crate::simd::Simd;
+use depthwise::dot::DepthwiseDot;
 use gemm::Runs;
 
 mod codebook;
@@ -373,7 +374,9 @@ macro_rules! level_with_dot {
                 }
 
                 fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
-                    self.base().depthwise_q8(job, out);
+                    if let Some(out) = self.0.depthwise_dot(job, out) {
+                        self.base().depthwise_q8(job, out);
+                    }
                 }
 
                 fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
