@@ -1,8 +1,10 @@
 //! Integer convolutions in the levels' own ways, against plain loops.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::BTreeSet;
+use std::thread;
 
-use embdl_core::kernels::{ConvProblem, ConvWeights, OneThread, WindowGeometry};
+use embdl_core::kernels::{ConvProblem, ConvWeights, OneThread, Parallel, WindowGeometry};
 use embdl_testkit::{Guarded, Random};
 
 use crate::{check_q8, levels, requants};
@@ -131,6 +133,65 @@ fn weights_beyond_the_range_of_winograd_are_computed_too() {
                 assert!(packed.weight_bytes() <= way.weight_bytes, "{}", way.name);
                 let requants = requants(9, &mut random);
                 check(way.name, &problem, &data, &sums, &requants, way.scratch_bytes, &*packed);
+            }
+        }
+    }
+}
+
+/// As many threads, started for every call.
+#[derive(Debug)]
+struct Threads(usize);
+
+// SAFETY: every index is taken from the counter once, every thread has its own number, and the scope ends after them.
+unsafe impl Parallel for Threads {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn for_each(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {
+        let next = &AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for worker in 0..self.0 {
+                scope.spawn(move || {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= tasks {
+                            break;
+                        }
+                        task(worker, index);
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn threads_share_the_work() {
+    let mut random = Random::new(33);
+    for case in [
+        ([13, 13, 48], [3; 2], [1; 2], [1; 4], 64, 2),
+        ([30, 21, 20], [5; 2], [1; 2], [2; 4], 70, 1),
+        ([1, 9, 3], [3; 2], [2; 2], [1; 4], 33, 1),
+        ([19, 5, 24], [1; 2], [1; 2], [0; 4], 18, 1),
+    ] {
+        let problem = ConvProblem { threads: 3, ..problem(case, [1, 1]) };
+        let ConvProblem { geometry, n, out_stride, .. } = problem;
+        let weights = random.weights(n * problem.k(), 127);
+        let data = random.bytes(geometry.input_len());
+        let of = ConvWeights { weights: &weights, bias: &[] };
+        let sums = by_loops(&problem, &data, of, 9);
+        for kernels in levels() {
+            for way in kernels.conv_q8_ways(&problem) {
+                let packed = kernels.conv_q8(way.name, &problem, of, 9).expect(way.name);
+                let pixels = geometry.output[0] * geometry.output[1];
+                let mut out = vec![7; (pixels - 1) * out_stride + n];
+                let mut scratch = Guarded::new(&vec![0x5a; way.scratch_bytes]);
+                let results = embdl_core::kernels::OutQ8::I32(&mut out);
+                packed.run(&Threads(3), &data, results, &mut scratch);
+                for (pixel, sums) in sums.chunks_exact(n).enumerate() {
+                    assert_eq!(&out[pixel * out_stride..][..n], sums, "{} {pixel}", way.name);
+                }
             }
         }
     }
