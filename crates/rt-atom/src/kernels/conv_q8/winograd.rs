@@ -172,7 +172,7 @@ impl Plan {
     pub(crate) fn cost(&self, has_dot: bool) -> f32 {
         const FAR_BYTES: usize = 8 << 20;
         let [product, input, result, near, far] =
-            if has_dot { [2.0, 60.0, 14.0, 2.0, 15.0] } else { [0.5, 8.0, 20.0, 0.2, 1.5] };
+            if has_dot { [2.0, 60.0, 20.0, 2.0, 15.0] } else { [0.5, 8.0, 20.0, 0.2, 1.5] };
         let tiles = self.tiles[0] * self.tiles[1];
         let places = (tiles * PLACES) as f32;
         let products = places * (self.k() * self.problem.n) as f32;
