@@ -12,6 +12,9 @@
 //! filled up to whole steps of four with weights of zero, so what a row reads beyond its segment does not matter. Where a
 //! window never touches a pad and rows need not be widened, the input is read as it is.
 //!
+//! Windows of few channels, such as those of first layers, have lines so short that filling them up would cost more than
+//! writing a matrix of windows: their lines are brought together, a band at a time.
+//!
 //! Levels without an exact dot product multiply weights above 64 as words (`pmaddwd`): widened once a band, and not
 //! once a tile, they take a third of the instructions less.
 
@@ -66,7 +69,22 @@ struct Shape {
     width: usize,
     /// Whether rows are copied.
     is_copied: bool,
+    /// Lines of a window that are brought together, if they are.
+    lines: Option<Lines>,
 }
+
+/// Short lines of a window.
+#[derive(Clone, Copy, Debug)]
+struct Lines {
+    count: usize,
+    /// Elements of a line, at most [`LINE`].
+    len: usize,
+    /// Elements of a band from one line to the next.
+    step: usize,
+}
+
+/// Elements that are moved for a line, and so the most that it may have.
+const LINE: usize = 16;
 
 impl Shape {
     fn new<S: Simd>(problem: &ConvProblem, is_words: bool) -> Self {
@@ -80,24 +98,31 @@ impl Shape {
         let taps_touch = geometry.dilation[1] == 1;
         let segment = if taps_touch { kw * channels } else { channels };
         let steps = segment.next_multiple_of(WORD_STEP);
-        let is_copied = is_words || touches_pads || problem.groups > 1 || segment != steps;
+        let whole = (kh * segment).next_multiple_of(WORD_STEP);
+        // Bringing lines together pays from so many channels of the result on: measured.
+        let has_many = problem.n / problem.groups >= 8 * S::LANES.min(8);
+        let is_short = has_many && taps_touch && segment <= LINE && 10 * kh * steps > 11 * whole;
+        let is_copied =
+            is_words || is_short || touches_pads || problem.groups > 1 || segment != steps;
         let span = geometry.dilation[1] * (kw - 1);
         let width = if is_copied {
             (geometry.output[1].max(1) - 1) * geometry.stride[1] + span + 1
         } else {
             geometry.input[1]
         };
+        let line = geometry.dilation[0] * width * channels;
+        let lines = is_short.then_some(Lines { count: kh, len: segment, step: line });
         let columns = if taps_touch { 1 } else { kw };
-        let segments = (0..kh)
-            .flat_map(|ky| {
-                (0..columns).map(move |kx| {
-                    (ky * geometry.dilation[0] * width + kx * geometry.dilation[1]) * channels
-                })
-            })
-            .collect();
+        let (segments, segment) = if is_short {
+            (vec![0], [kh * segment, whole])
+        } else {
+            let column = geometry.dilation[1] * channels;
+            let tap = |ky: usize| (0..columns).map(move |kx| ky * line + kx * column);
+            ((0..kh).flat_map(tap).collect(), [segment, steps])
+        };
         let problem = *problem;
         let nr = 2 * S::LANES;
-        Self { problem, nr, channels, segments, segment: [segment, steps], width, is_copied }
+        Self { problem, nr, channels, segments, segment, width, is_copied, lines }
     }
 
     /// Elements of a row of weights.
@@ -123,20 +148,30 @@ impl Shape {
         self.input_rows(rows) * self.width * self.channels + ALIGNMENT
     }
 
+    /// Elements of the windows of so many rows of the result, where their lines are brought together.
+    const fn matrix_len(&self, rows: usize) -> usize {
+        if self.lines.is_none() {
+            return 0;
+        }
+        rows * self.problem.geometry.output[1] * self.segment[1] + LINE
+    }
+
     /// Rows of the result of a band, whose elements take `size` bytes.
     fn rows(&self, size: usize) -> usize {
         let oh = self.problem.geometry.output[0].max(1);
         let row = size * self.width * self.channels * self.problem.geometry.stride[0];
+        let row = row.max(size * self.matrix_len(1));
         let rows = (BAND_BYTES / row.max(1)).clamp(1, oh.div_ceil(self.problem.threads.max(1)));
         // Bands of about equal size.
         oh.div_ceil(oh.div_ceil(rows))
     }
 
-    /// Bytes of a worker's scratch: the band, and where the windows of its pixels start.
+    /// Bytes of a worker's scratch: the band, its windows, and where those of its pixels start.
     fn worker_bytes(&self, size: usize) -> usize {
         let rows = self.rows(size);
         let band = (size * self.band_len(rows)).next_multiple_of(ALIGNMENT);
-        band + (4 * rows * self.problem.geometry.output[1]).next_multiple_of(ALIGNMENT)
+        let matrix = (size * self.matrix_len(rows)).next_multiple_of(ALIGNMENT);
+        band + matrix + (4 * rows * self.problem.geometry.output[1]).next_multiple_of(ALIGNMENT)
     }
 }
 
@@ -173,7 +208,8 @@ fn cost<S: Words>(problem: &ConvProblem, shape: &Shape) -> f32 {
     let results = (oh * ow * problem.n) as f32;
     let products = results * shape.k() as f32;
     if S::HAS_DOT {
-        return products.min(0.97 * problem.gemm_cost());
+        let is_filled_up = products > 1.5 * problem.macs();
+        return if is_filled_up { products } else { products.min(0.97 * problem.gemm_cost()) };
     }
     // Tiles begin and end once for every half of a panel where words are not broadcast.
     let tile = if S::KR_WORDS == 2 { 3.0 } else { 5.0 };
@@ -280,7 +316,9 @@ pub(super) fn rows<S: Compiled>(
     let geometry = &shape.problem.geometry;
     let start = scratch.as_ptr().align_offset(ALIGNMENT);
     let band_bytes = conv.size() * shape.band_len(shape.rows(conv.size()));
-    let (band, starts) = scratch[start..].split_at_mut(band_bytes.next_multiple_of(ALIGNMENT));
+    let (band, rest) = scratch[start..].split_at_mut(band_bytes.next_multiple_of(ALIGNMENT));
+    let matrix_bytes = conv.size() * shape.matrix_len(shape.rows(conv.size()));
+    let (matrix, starts) = rest.split_at_mut(matrix_bytes.next_multiple_of(ALIGNMENT));
     // SAFETY: any bytes are integers.
     let starts = unsafe { starts.align_to_mut::<u32>().1 };
     let pixels = rows.len() * geometry.output[1];
@@ -288,7 +326,11 @@ pub(super) fn rows<S: Compiled>(
     let line = shape.width * shape.channels * geometry.stride[0];
     for (row, starts) in starts.chunks_exact_mut(geometry.output[1]).enumerate() {
         for (column, start) in starts.iter_mut().enumerate() {
-            let at = row * line + column * geometry.stride[1] * shape.channels;
+            let at = if shape.lines.is_some() {
+                (row * geometry.output[1] + column) * shape.segment[1]
+            } else {
+                row * line + column * geometry.stride[1] * shape.channels
+            };
             *start = u32::try_from(at).expect("ways end where starts do not fit");
         }
     }
@@ -298,7 +340,7 @@ pub(super) fn rows<S: Compiled>(
             Weights::Bytes(weights, products) => {
                 let lhs = if shape.is_copied {
                     copy(conv, input, band_of, band);
-                    &*band
+                    join_lines(shape, rows.len(), band, matrix)
                 } else {
                     &input[rows.start * line..]
                 };
@@ -312,8 +354,10 @@ pub(super) fn rows<S: Compiled>(
             }
             Weights::Words(weights) => {
                 // SAFETY: any bytes are words.
-                let lhs = unsafe { band.align_to_mut::<i16>().1 };
-                copy(conv, input, band_of, lhs);
+                let [band, matrix] = [&mut *band, &mut *matrix]
+                    .map(|bytes| unsafe { bytes.align_to_mut::<i16>().1 });
+                copy(conv, input, band_of, band);
+                let lhs = join_lines(shape, rows.len(), band, matrix);
                 panels(simd, conv, group, starts, &Pairs { lhs, weights }, &mut out);
             }
         }
@@ -358,6 +402,35 @@ fn copy<S, T: Copy + From<u8>>(
             }
         }
     }
+}
+
+/// Brings the lines of the windows of `rows` rows of the result together in `matrix`, where they are short; gives what
+/// rows of products lie in.
+#[inline(always)]
+fn join_lines<'a, T: Copy>(
+    shape: &Shape,
+    rows: usize,
+    band: &'a [T],
+    matrix: &'a mut [T],
+) -> &'a [T] {
+    let Some(Lines { count, len, step }) = shape.lines else { return band };
+    let geometry = &shape.problem.geometry;
+    let pixel = geometry.stride[1] * shape.channels;
+    let mut window = 0;
+    for row in 0..rows {
+        let first = row * shape.width * shape.channels * geometry.stride[0];
+        for column in 0..geometry.output[1] {
+            for line in 0..count {
+                // What is moved too much is written over by the next line; the last one meets weights of zero.
+                let source = band[first + column * pixel + line * step..].first_chunk::<LINE>();
+                let target = matrix[window + line * len..].first_chunk_mut::<LINE>();
+                *target.expect("windows end before the matrix") =
+                    *source.expect("lines end before the band");
+            }
+            window += shape.segment[1];
+        }
+    }
+    matrix
 }
 
 /// What is multiplied.
