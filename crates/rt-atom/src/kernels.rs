@@ -14,10 +14,12 @@ use embdl_core::kernels::{
 use crate::detect::{Avx2, Avx512, Avx512Vbmi, Avx512Vnni, AvxVnni, Sse41};
 use crate::pages;
 use crate::simd::Simd;
+use depthwise::dot::DepthwiseDot;
 use gemm::Runs;
 
 mod codebook;
 mod conv;
+mod conv_q8;
 mod cost;
 mod depthwise;
 mod ell;
@@ -160,7 +162,9 @@ macro_rules! level {
                 }
 
                 fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-                    way_sliced_q8(self, problem).into_iter().collect()
+                    let mut ways = conv_q8::ways::<$level>(problem);
+                    ways.extend(way_sliced_q8(self, problem));
+                    ways
                 }
 
                 fn conv_q8(
@@ -171,6 +175,7 @@ macro_rules! level {
                     zero_point: u8,
                 ) -> PreparedQ8 {
                     prepare_sliced_q8(*self, way, problem, weights, zero_point)
+                        .or_else(|| conv_q8::prepare(self.0, way, problem, weights, zero_point))
                 }
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
@@ -366,7 +371,9 @@ macro_rules! level_with_dot {
                 }
 
                 fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-                    way_sliced_q8(self, problem).into_iter().collect()
+                    let mut ways = conv_q8::ways::<$level>(problem);
+                    ways.extend(way_sliced_q8(self, problem));
+                    ways
                 }
 
                 fn conv_q8(
@@ -377,6 +384,7 @@ macro_rules! level_with_dot {
                     zero_point: u8,
                 ) -> PreparedQ8 {
                     prepare_sliced_q8(*self, way, problem, weights, zero_point)
+                        .or_else(|| conv_q8::prepare(self.0, way, problem, weights, zero_point))
                 }
 
                 fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
@@ -415,7 +423,9 @@ macro_rules! level_with_dot {
                 }
 
                 fn depthwise_q8(&self, job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
-                    self.base().depthwise_q8(job, out);
+                    if let Some(out) = self.0.depthwise_dot(job, out) {
+                        self.base().depthwise_q8(job, out);
+                    }
                 }
 
                 fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {

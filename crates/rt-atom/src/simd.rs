@@ -7,6 +7,7 @@ use crate::kernels::gemm::{PAIRS, QUADS, WIDENED};
 mod sse41;
 mod v256;
 mod v512;
+pub(crate) mod words;
 
 /// Vectors of `LANES` 32-bit lanes, and what kernels do with them.
 pub(crate) trait Simd: Copy {
@@ -140,7 +141,7 @@ pub(crate) trait Simd: Copy {
     /// Sums of all lanes of each vector.
     fn sums(self, x: [Self::I32; 4]) -> [i32; 4];
 
-    /// Constants for a right shift of 32 to 62, and a zero point.
+    /// Constants for a right shift of 32 to 54, and a zero point.
     fn rounding(self, shift: u32, zero_point: u8) -> Self::Rounding;
     /// `(sum * multiplier + half) >> shift + zero_point` in each lane, not yet clamped.
     fn requantize(
@@ -154,6 +155,12 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `2 * LANES` bytes must be writable at `at`.
     unsafe fn store_levels(self, at: *mut u8, words: [Self::I32; 2], bounds: [u8; 2]);
+
+    /// As `store_levels`, for two rows.
+    ///
+    /// # Safety
+    /// `2 * LANES` bytes must be writable at both.
+    unsafe fn store_two_levels(self, at: [*mut u8; 2], words: [[Self::I32; 2]; 2], bounds: [u8; 2]);
 
     /// Adds, in each i32 lane, the four products of the lane's bytes in `x` (unsigned) and `w` (signed).
     #[inline(always)]

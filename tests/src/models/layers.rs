@@ -61,6 +61,10 @@ pub fn convolutions() -> Vec<Problem> {
         ("large, pixels", [40, 31, 12], 18, conv(Window::square(1, 1), 1, relu6)),
         ("large, pixels in groups", [40, 31, 24], 18, conv(Window::square(1, 1), 2, none)),
         ("large, depthwise", [45, 41, 34], 34, conv(Window::square(3, 2).padded(1), 34, relu)),
+        ("many channels", [13, 10, 36], 41, conv(Window::square(3, 1).padded(1), 1, relu)),
+        ("many channels in groups", [7, 9, 64], 24, conv(Window::square(3, 1).padded(1), 2, none)),
+        ("large windows", [9, 11, 24], 34, conv(Window::square(5, 1).padded(2), 1, relu)),
+        ("strided, many channels", [10, 13, 20], 33, conv(Window::square(3, 2), 1, none)),
     ];
     let mut problems = vec![conv_by_hand(), conv_by_hand_int8()];
     for (seed, (name, input, co, conv)) in (100..).zip(cases) {

@@ -123,11 +123,12 @@ pub type PreparedF32 = Option<Box<dyn ConvF32>>;
 /// A packed integer convolution, if the runtime took the way.
 pub type PreparedQ8 = Option<Box<dyn ConvQ8>>;
 
-/// The cheapest of `ways`, where it costs less than im2col and GEMM.
+/// Those of `ways` that cost less than im2col and GEMM, the cheapest first.
 #[must_use]
-pub fn cheapest<'a>(ways: &'a [ConvWay], problem: &ConvProblem) -> Option<&'a ConvWay> {
-    let best = ways.iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
-    best.filter(|way| way.cost < problem.gemm_cost())
+pub fn cheaper_than_gemm(mut ways: Vec<ConvWay>, problem: &ConvProblem) -> Vec<ConvWay> {
+    ways.retain(|way| way.cost < problem.gemm_cost());
+    ways.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+    ways
 }
 
 /// What a level compiles for the convolutions.

@@ -20,6 +20,8 @@ use super::output::{Block, Stage, store};
 use super::segment::{MAX_TAPS, Taps, segments};
 use crate::simd::Simd;
 
+pub(crate) mod dot;
+
 /// Neighbours that are computed together.
 const TX: usize = 4;
 /// Most channels of a step.

@@ -1,7 +1,8 @@
 //! Output stage of integer kernels: where accumulators go, and the requantization that matches `embdl_core::quant`.
 //!
-//! The vector code takes shifts of 32 and more, where a shifted product lands whole in a 32-bit lane. Smaller shifts mean
-//! a ratio of at least one half, which layers do not have in practice; they take the scalar rule.
+//! The vector code takes shifts of 32 to 54, where the upper half of a product holds the result and the zero point still
+//! fits above it. Other shifts mean a ratio of at least one half or below 2^-23, which layers do not have in practice; they
+//! take the scalar rule.
 
 use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;
@@ -37,7 +38,7 @@ impl<S: Simd> Stage<S> {
     #[inline(always)]
     pub(crate) fn prepare(simd: S, out: &OutQ8<'_>, channel: usize) -> Option<Self> {
         let OutQ8::U8(requant, _) = out else { return None };
-        if requant.shift < 32 {
+        if !(32..=54).contains(&requant.shift) {
             return None;
         }
         let multipliers = multipliers(requant, channel);
@@ -86,22 +87,64 @@ pub(crate) fn store<S: Simd, const M: usize, const NV: usize>(
                 }
                 return;
             };
-            for (r, sums) in sums.iter().enumerate() {
+            let mut r = 0;
+            while r < M {
+                if r + 2 <= M && count == 2 * S::LANES {
+                    let out = &mut out[block.at + r * block.stride..][..block.stride + count];
+                    let words = [stage.words(simd, &sums[r]), stage.words(simd, &sums[r + 1])];
+                    let first = out.as_mut_ptr();
+                    // SAFETY: two rows of 2 * LANES bytes, a stride apart.
+                    unsafe {
+                        let at = [first, first.add(block.stride)];
+                        simd.store_two_levels(at, words, stage.bounds);
+                    }
+                    r += 2;
+                    continue;
+                }
                 let out = &mut out[block.at + r * block.stride..][..count];
-                let mut words = [simd.splat_i32(0); 2];
-                for (v, word) in words.iter_mut().take(NV).enumerate() {
-                    *word = simd.requantize(sums[v], stage.multipliers[v], stage.rounding);
-                }
-                if count == 2 * S::LANES {
-                    // SAFETY: `out` has 2 * LANES bytes.
-                    unsafe { simd.store_levels(out.as_mut_ptr(), words, stage.bounds) };
-                } else {
-                    let mut levels = [0_u8; MAX_LANES];
-                    // SAFETY: MAX_LANES are 2 * LANES at least.
-                    unsafe { simd.store_levels(levels.as_mut_ptr(), words, stage.bounds) };
-                    copy_lanes(&levels[..count], out);
-                }
+                stage.store_row(simd, &sums[r], out);
+                r += 1;
             }
+        }
+    }
+}
+
+impl<S: Simd> Stage<S> {
+    /// The levels of a row, not yet clamped.
+    #[inline(always)]
+    fn words<const NV: usize>(&self, simd: S, sums: &[S::I32; NV]) -> [S::I32; 2] {
+        let mut words = [simd.splat_i32(0); 2];
+        for (v, word) in words.iter_mut().take(NV).enumerate() {
+            *word = simd.requantize(sums[v], self.multipliers[v], self.rounding);
+        }
+        words
+    }
+
+    /// Stores the first levels of a row, as many as `out` holds.
+    #[inline(always)]
+    fn store_row<const NV: usize>(&self, simd: S, sums: &[S::I32; NV], out: &mut [u8]) {
+        let words = self.words(simd, sums);
+        if out.len() == 2 * S::LANES {
+            // SAFETY: `out` has 2 * LANES bytes.
+            unsafe { simd.store_levels(out.as_mut_ptr(), words, self.bounds) };
+        } else {
+            let mut levels = [0_u8; MAX_LANES];
+            // SAFETY: MAX_LANES are 2 * LANES at least.
+            unsafe { simd.store_levels(levels.as_mut_ptr(), words, self.bounds) };
+            copy_lanes(&levels[..out.len()], out);
+        }
+    }
+
+    /// Stores the levels of two rows of two vectors.
+    #[inline(always)]
+    pub(crate) fn store_two(&self, simd: S, sums: [[S::I32; 2]; 2], out: [&mut [u8]; 2]) {
+        let words = [self.words(simd, &sums[0]), self.words(simd, &sums[1])];
+        let [first, second] = out;
+        assert!(first.len() == 2 * S::LANES && second.len() == 2 * S::LANES);
+        // SAFETY: 2 * LANES bytes each.
+        unsafe {
+            let at = [first.as_mut_ptr(), second.as_mut_ptr()];
+            simd.store_two_levels(at, words, self.bounds);
         }
     }
 }

@@ -5,17 +5,15 @@ use core::arch::x86_64::*;
 use super::Simd;
 use crate::detect::Sse41;
 
-/// Constants of a requantization. SSE and AVX2 have no arithmetic right shift of 64-bit lanes: a product of two i32 is
-/// at least -2^62, so adding 2^62 makes it non-negative; a logical shift follows, and 2^(62 - shift) is taken off again,
-/// which is exact because shifts are at most 62. From shift 32 on, a shifted value has at most 32 bits.
+/// Constants of a requantization. SSE and AVX2 have no arithmetic right shift of 64-bit lanes, but from shift 32 on the
+/// upper half of a product is enough: half of the divisor and the zero point are added to the whole product, which rounds
+/// it, and the upper half is shifted by what is left. With shifts of at most 54 the sum fits: 2^62 + 2^53 + 255 * 2^54.
 #[derive(Clone, Copy)]
 pub(crate) struct Rounding {
-    /// Half of the divisor, and 2^62.
+    /// Half of the divisor, and the zero point times the divisor.
     half: __m128i,
-    /// The shift, and the shift less 32.
-    shifts: [__m128i; 2],
-    /// The zero point less the shifted 2^62.
-    offset: __m128i,
+    /// The shift less 32.
+    shift: __m128i,
 }
 
 impl Simd for Sse41 {
@@ -241,24 +239,37 @@ impl Simd for Sse41 {
         // SAFETY: the token.
         unsafe {
             Rounding {
-                half: _mm_set1_epi64x((1_i64 << (shift - 1)) + (1_i64 << 62)),
-                shifts: [shift, shift - 32].map(|by| _mm_cvtsi32_si128(by.cast_signed())),
-                offset: _mm_set1_epi32(i32::from(zero_point) - (1_i32 << (62 - shift))),
+                half: _mm_set1_epi64x((1_i64 << (shift - 1)) + (i64::from(zero_point) << shift)),
+                shift: _mm_cvtsi32_si128(shift.cast_signed() - 32),
             }
         }
     }
 
     #[inline(always)]
     fn requantize(self, sum: __m128i, multiplier: __m128i, rounding: Rounding) -> __m128i {
-        let Rounding { half, shifts, offset } = rounding;
+        let Rounding { half, shift } = rounding;
         // SAFETY: the token.
         unsafe {
-            let even = _mm_mul_epi32(sum, multiplier);
-            let odd = _mm_mul_epi32(_mm_srli_epi64::<32>(sum), _mm_srli_epi64::<32>(multiplier));
-            let even = _mm_srl_epi64(_mm_add_epi64(even, half), shifts[0]);
-            // Shifted by 32 less, the odd results stand in the odd lanes; the blend drops what is below them.
-            let odd = _mm_srl_epi64(_mm_add_epi64(odd, half), shifts[1]);
-            _mm_add_epi32(_mm_blend_epi16::<0xcc>(even, odd), offset)
+            let even = _mm_add_epi64(_mm_mul_epi32(sum, multiplier), half);
+            // By shuffles: of shifts the compiler makes products of 64 bits, which take three multiplications.
+            let odd = [_mm_shuffle_epi32::<0xf5>(sum), _mm_shuffle_epi32::<0xf5>(multiplier)];
+            let odd = _mm_add_epi64(_mm_mul_epi32(odd[0], odd[1]), half);
+            _mm_sra_epi32(_mm_blend_epi16::<0xcc>(_mm_srli_epi64::<32>(even), odd), shift)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_two_levels(self, at: [*mut u8; 2], words: [[__m128i; 2]; 2], bounds: [u8; 2]) {
+        // SAFETY: eight bytes each by the contract, and the token. Both packs saturate, and the bounds lie inside what they
+        // saturate to.
+        unsafe {
+            let first = _mm_packs_epi32(words[0][0], words[0][1]);
+            let second = _mm_packs_epi32(words[1][0], words[1][1]);
+            let levels = _mm_packus_epi16(first, second);
+            let [low, high] = bounds.map(|bound| _mm_set1_epi8(bound.cast_signed()));
+            let levels = _mm_min_epu8(_mm_max_epu8(levels, low), high);
+            _mm_storel_epi64(at[0].cast(), levels);
+            _mm_storeh_pd(at[1].cast(), _mm_castsi128_pd(levels));
         }
     }
 

@@ -8,12 +8,10 @@ use crate::detect::{Avx2, AvxVnni};
 /// Constants of a requantization; why they are these is said at the 128-bit ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Rounding {
-    /// Half of the divisor, and 2^62.
+    /// Half of the divisor, and the zero point times the divisor.
     half: __m256i,
-    /// The shift, and the shift less 32.
-    shifts: [__m128i; 2],
-    /// The zero point less the shifted 2^62.
-    offset: __m256i,
+    /// The shift less 32.
+    shift: __m128i,
 }
 
 /// Implements the vectors for a level that has AVX2 and FMA; the last argument is the body of its `dot4`.
@@ -260,27 +258,51 @@ macro_rules! vectors_of_256_bits {
                 // SAFETY: the token.
                 unsafe {
                     Rounding {
-                        half: _mm256_set1_epi64x((1_i64 << (shift - 1)) + (1_i64 << 62)),
-                        shifts: [shift, shift - 32].map(|by| _mm_cvtsi32_si128(by.cast_signed())),
-                        offset: _mm256_set1_epi32(i32::from(zero_point) - (1_i32 << (62 - shift))),
+                        half: _mm256_set1_epi64x(
+                            (1_i64 << (shift - 1)) + (i64::from(zero_point) << shift),
+                        ),
+                        shift: _mm_cvtsi32_si128(shift.cast_signed() - 32),
                     }
                 }
             }
 
             #[inline(always)]
             fn requantize(self, sum: __m256i, multiplier: __m256i, rounding: Rounding) -> __m256i {
-                let Rounding { half, shifts, offset } = rounding;
+                let Rounding { half, shift } = rounding;
                 // SAFETY: the token.
                 unsafe {
-                    let even = _mm256_mul_epi32(sum, multiplier);
-                    let odd = _mm256_mul_epi32(
-                        _mm256_srli_epi64::<32>(sum),
-                        _mm256_srli_epi64::<32>(multiplier),
-                    );
-                    let even = _mm256_srl_epi64(_mm256_add_epi64(even, half), shifts[0]);
-                    // Shifted by 32 less, the odd results stand in the odd lanes; the blend drops what is below them.
-                    let odd = _mm256_srl_epi64(_mm256_add_epi64(odd, half), shifts[1]);
-                    _mm256_add_epi32(_mm256_blend_epi32::<0xaa>(even, odd), offset)
+                    let even = _mm256_add_epi64(_mm256_mul_epi32(sum, multiplier), half);
+                    // By shuffles: of shifts the compiler makes products of 64 bits.
+                    let odd = [
+                        _mm256_shuffle_epi32::<0xf5>(sum),
+                        _mm256_shuffle_epi32::<0xf5>(multiplier),
+                    ];
+                    let odd = _mm256_add_epi64(_mm256_mul_epi32(odd[0], odd[1]), half);
+                    let even = _mm256_srli_epi64::<32>(even);
+                    _mm256_sra_epi32(_mm256_blend_epi32::<0xaa>(even, odd), shift)
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_two_levels(
+                self,
+                at: [*mut u8; 2],
+                words: [[__m256i; 2]; 2],
+                bounds: [u8; 2],
+            ) {
+                // SAFETY: sixteen bytes each by the contract, and the token. Packing works in each half, after which the
+                // fours of a row stand two apart and those of its vectors next to each other. Both packs saturate, and the
+                // bounds lie inside what they saturate to.
+                unsafe {
+                    let first = _mm256_packs_epi32(words[0][0], words[0][1]);
+                    let second = _mm256_packs_epi32(words[1][0], words[1][1]);
+                    let levels = _mm256_packus_epi16(first, second);
+                    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+                    let levels = _mm256_permutevar8x32_epi32(levels, order);
+                    let [low, high] = bounds.map(|bound| _mm256_set1_epi8(bound.cast_signed()));
+                    let levels = _mm256_min_epu8(_mm256_max_epu8(levels, low), high);
+                    _mm_storeu_si128(at[0].cast(), _mm256_castsi256_si128(levels));
+                    _mm_storeu_si128(at[1].cast(), _mm256_extracti128_si256::<1>(levels));
                 }
             }
 

@@ -8,12 +8,10 @@ use crate::detect::{Avx512, Avx512Vbmi, Avx512Vnni};
 /// Constants of a requantization.
 #[derive(Clone, Copy)]
 pub(crate) struct Rounding {
-    /// Half of the divisor.
+    /// Half of the divisor, and the zero point times the divisor.
     half: __m512i,
-    /// The shift, and the shift less 32.
-    shifts: [__m128i; 2],
-    /// The zero point.
-    offset: __m512i,
+    /// The shift less 32.
+    shift: __m128i,
 }
 
 /// Implements the vectors for a level that has AVX-512: the body of its `dot4`, and functions for `pick_far` and `pick_near`.
@@ -249,27 +247,53 @@ macro_rules! vectors_of_512_bits {
                 // SAFETY: the token.
                 unsafe {
                     Rounding {
-                        half: _mm512_set1_epi64(1_i64 << (shift - 1)),
-                        shifts: [shift, shift - 32].map(|by| _mm_cvtsi32_si128(by.cast_signed())),
-                        offset: _mm512_set1_epi32(i32::from(zero_point)),
+                        half: _mm512_set1_epi64(
+                            (1_i64 << (shift - 1)) + (i64::from(zero_point) << shift),
+                        ),
+                        shift: _mm_cvtsi32_si128(shift.cast_signed() - 32),
                     }
                 }
             }
 
             #[inline(always)]
             fn requantize(self, sum: __m512i, multiplier: __m512i, rounding: Rounding) -> __m512i {
-                let Rounding { half, shifts, offset } = rounding;
+                let Rounding { half, shift } = rounding;
                 // SAFETY: the token.
                 unsafe {
-                    let even = _mm512_mul_epi32(sum, multiplier);
+                    let even = _mm512_add_epi64(_mm512_mul_epi32(sum, multiplier), half);
                     let odd = _mm512_mul_epi32(
                         _mm512_srli_epi64::<32>(sum),
                         _mm512_srli_epi64::<32>(multiplier),
                     );
-                    let even = _mm512_sra_epi64(_mm512_add_epi64(even, half), shifts[0]);
-                    // Shifted by 32 less, the odd results stand in the odd lanes; the blend drops what is below them.
-                    let odd = _mm512_sra_epi64(_mm512_add_epi64(odd, half), shifts[1]);
-                    _mm512_add_epi32(_mm512_mask_blend_epi32(0xaaaa, even, odd), offset)
+                    let odd = _mm512_add_epi64(odd, half);
+                    // The upper halves of the even products into the even lanes of the odd ones.
+                    let both = _mm512_mask_shuffle_epi32::<0xf5>(odd, 0x5555, even);
+                    _mm512_sra_epi32(both, shift)
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn store_two_levels(
+                self,
+                at: [*mut u8; 2],
+                words: [[__m512i; 2]; 2],
+                bounds: [u8; 2],
+            ) {
+                // SAFETY: 32 bytes each by the contract, and the token. Packing works in each quarter, after which the
+                // fours of a row stand four apart and those of its vectors next to each other. Both packs saturate, and
+                // the bounds lie inside what they saturate to.
+                unsafe {
+                    let first = _mm512_packs_epi32(words[0][0], words[0][1]);
+                    let second = _mm512_packs_epi32(words[1][0], words[1][1]);
+                    let levels = _mm512_packus_epi16(first, second);
+                    let order = _mm512_setr_epi32(
+                        0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                    );
+                    let levels = _mm512_permutexvar_epi32(order, levels);
+                    let [low, high] = bounds.map(|bound| _mm512_set1_epi8(bound.cast_signed()));
+                    let levels = _mm512_min_epu8(_mm512_max_epu8(levels, low), high);
+                    _mm256_storeu_si256(at[0].cast(), _mm512_castsi512_si256(levels));
+                    _mm256_storeu_si256(at[1].cast(), _mm512_extracti64x4_epi64::<1>(levels));
                 }
             }
 

@@ -143,7 +143,8 @@ fn sparse_integer_convolutions_are_exact() {
                 let Some(packed) = kernels.conv_q8(way.name, &problem, of, 7) else {
                     continue;
                 };
-                assert!(packed.weight_bytes() <= way.weight_bytes, "{case}");
+                let (held, promised) = (packed.weight_bytes(), way.weight_bytes);
+                assert!(held <= promised, "{case} at {density}: {held} of {promised} bytes");
                 let guarded = Guarded::new(&data);
                 check_q8(
                     &case,

@@ -14,11 +14,12 @@ fn geometries() -> impl Iterator<Item = WindowGeometry> {
         (6, 3, 1, 1, 1, 1),
         (9, 3, 2, 1, 1, 1),
         (8, 2, 2, 1, 0, 0),
+        (10, 3, 3, 1, 1, 0),
         (9, 3, 1, 2, 2, 2),
         (7, 5, 1, 1, 4, 4),
         (3, 2, 1, 5, 4, 4),
     ];
-    let channels = [1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 31, 32, 33, 50, 64, 65];
+    let channels = [1, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 20, 31, 32, 33, 50, 64, 65, 130];
     axes.into_iter().flat_map(move |(input, kernel, stride, dilation, before, after)| {
         channels.into_iter().map(move |channels| {
             // Height and width differ, so that exchanging them is noticed.

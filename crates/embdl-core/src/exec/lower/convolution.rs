@@ -7,7 +7,7 @@ use super::super::tune::{self, Candidate};
 use super::super::weights;
 use super::super::work::{Conv, Machine, OwnConv, Work};
 use super::Lowering;
-use crate::kernels::conv::cheapest;
+use crate::kernels::conv::cheaper_than_gemm;
 use crate::kernels::{ConvProblem, ConvWay, ConvWeights, KernelKind, WindowGeometry};
 use crate::model::EncodedTensor;
 use crate::op::Conv2d;
@@ -25,15 +25,16 @@ impl<'m> Lowering<'m, '_> {
         {
             return Ok(work);
         }
-        if let Some(way) = cheapest(&ways, &problem)
-            && let Some(work) = self.own_convolution(conv, &problem, way)?
-        {
-            return Ok(work);
+        for way in &ways {
+            if let Some(work) = self.own_convolution(conv, &problem, way)? {
+                return Ok(work);
+            }
         }
         self.gemm_convolution(conv)
     }
 
-    /// The ways that may be taken beside GEMM: all of the runtime's where they are measured, else the best by estimate.
+    /// The ways that may be taken beside GEMM: all of the runtime's where they are measured, else those that are estimated to
+    /// be faster, the fastest first. Not all weights suit all of them.
     pub(super) fn likely_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
         let ways = if self.quantized() {
             self.kernels.conv_q8_ways(problem)
@@ -43,7 +44,7 @@ impl<'m> Lowering<'m, '_> {
         if self.options.tuner.is_some() {
             return ways;
         }
-        cheapest(&ways, problem).copied().into_iter().collect()
+        cheaper_than_gemm(ways, problem)
     }
 
     /// What the runtime is asked for ways of its own for.

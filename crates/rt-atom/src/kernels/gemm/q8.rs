@@ -109,57 +109,19 @@ fn one_tile<S: Simd, const M: usize, const NV: usize, const PRODUCTS: u8>(
             sums[v] = bias;
         }
     }
-    let (weights, rows) = (panel.weights.as_ptr().cast::<u8>(), lhs.as_ptr());
-    let mut group = 0;
-    while S::SHUFFLES && group + 4 <= k / 4 {
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: 4 * group + 16 <= k, and row r < M has k bytes from r * stride.
-            let x = unsafe { simd.broadcasts(rows.add(r * stride + 4 * group)) };
-            for (v, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: group + 4 <= k / 4, and a group has two vectors.
-                let w = [0, 1, 2, 3].map(|g| unsafe {
-                    simd.load_bytes(weights.add((group + g) * group_bytes + 4 * S::LANES * v))
-                });
-                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[0], x[1]], [w[0], w[1]]);
-                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[2], x[3]], [w[2], w[3]]);
-            }
-        }
-        group += 4;
+    let weights = panel.weights.as_ptr().cast::<u8>();
+    let mut rows = [lhs.as_ptr(); M];
+    for (r, row) in rows.iter_mut().enumerate() {
+        // SAFETY: row r < M has k bytes from r * stride.
+        *row = unsafe { lhs.as_ptr().add(r * stride) };
     }
-    while !S::SHUFFLES && group + 2 <= k / 4 {
-        // SAFETY: group + 2 <= k / 4.
-        let w = unsafe {
-            [load::<S, NV>(simd, weights, group), load::<S, NV>(simd, weights, group + 1)]
-        };
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: 4 * group + 8 <= k, and row r < M has k bytes from r * stride.
-            let x = unsafe {
-                let at = rows.add(r * stride + 4 * group);
-                [broadcast(simd, at), broadcast(simd, at.add(4))]
-            };
-            for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.dot_both::<PRODUCTS>(*sum, x, [w[0][v], w[1][v]]);
-            }
-        }
-        group += 2;
-    }
-    while group < k / 4 {
-        // SAFETY: group < k / 4.
-        let w = unsafe { load::<S, NV>(simd, weights, group) };
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: 4 * group + 4 <= k, and row r < M has k bytes from r * stride.
-            let x = unsafe { broadcast(simd, rows.add(r * stride + 4 * group)) };
-            for (sum, w) in sums.iter_mut().zip(w) {
-                *sum = simd.dot::<PRODUCTS>(*sum, x, w);
-            }
-        }
-        group += 1;
-    }
+    // SAFETY: rows of k bytes, and the groups of the panel.
+    unsafe { multiply_bytes::<S, M, NV, PRODUCTS>(simd, &mut sums, rows, k / 4, weights) };
     if !k.is_multiple_of(4) {
-        // SAFETY: group < k.div_ceil(4).
-        let w = unsafe { load::<S, NV>(simd, weights, group) };
+        // SAFETY: there are k.div_ceil(4) groups.
+        let w = unsafe { load::<S, NV>(simd, weights, k / 4) };
         for (r, sums) in sums.iter_mut().enumerate() {
-            let x = simd.splat_i32(tail_bytes(lhs, r * stride + 4 * group, k % 4));
+            let x = simd.splat_i32(tail_bytes(lhs, r * stride + k / 4 * 4, k % 4));
             for (sum, w) in sums.iter_mut().zip(w) {
                 *sum = simd.dot::<PRODUCTS>(*sum, x, w);
             }
@@ -172,6 +134,74 @@ fn one_tile<S: Simd, const M: usize, const NV: usize, const PRODUCTS: u8>(
         count: panel.count,
     };
     store(simd, stage, out, block, &sums);
+}
+
+/// Adds to `sums` the products of `M` rows of `groups` times four bytes with the first `NV` vectors of channels of a panel.
+///
+/// # Safety
+/// Each row must have the bytes, and `weights` the groups, two vectors each.
+#[inline(always)]
+pub(crate) unsafe fn multiply_bytes<
+    S: Simd,
+    const M: usize,
+    const NV: usize,
+    const PRODUCTS: u8,
+>(
+    simd: S,
+    sums: &mut [[S::I32; NV]; M],
+    rows: [*const u8; M],
+    groups: usize,
+    weights: *const u8,
+) {
+    let group_bytes = 8 * S::LANES;
+    // Sums in registers, whatever the caller does with them.
+    let mut local = *sums;
+    let mut group = 0;
+    while S::SHUFFLES && group + 4 <= groups {
+        for (row, sums) in rows.iter().zip(&mut local) {
+            // SAFETY: group + 4 <= groups.
+            let x = unsafe { simd.broadcasts(row.add(4 * group)) };
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: group + 4 <= groups, and a group has two vectors.
+                let w = [0, 1, 2, 3].map(|g| unsafe {
+                    simd.load_bytes(weights.add((group + g) * group_bytes + 4 * S::LANES * v))
+                });
+                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[0], x[1]], [w[0], w[1]]);
+                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[2], x[3]], [w[2], w[3]]);
+            }
+        }
+        group += 4;
+    }
+    while !S::SHUFFLES && group + 2 <= groups {
+        // SAFETY: group + 2 <= groups.
+        let w = unsafe {
+            [load::<S, NV>(simd, weights, group), load::<S, NV>(simd, weights, group + 1)]
+        };
+        for (row, sums) in rows.iter().zip(&mut local) {
+            // SAFETY: group + 2 <= groups.
+            let x = unsafe {
+                let at = row.add(4 * group);
+                [broadcast(simd, at), broadcast(simd, at.add(4))]
+            };
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.dot_both::<PRODUCTS>(*sum, x, [w[0][v], w[1][v]]);
+            }
+        }
+        group += 2;
+    }
+    while group < groups {
+        // SAFETY: group < groups.
+        let w = unsafe { load::<S, NV>(simd, weights, group) };
+        for (row, sums) in rows.iter().zip(&mut local) {
+            // SAFETY: group < groups.
+            let x = unsafe { broadcast(simd, row.add(4 * group)) };
+            for (sum, w) in sums.iter_mut().zip(w) {
+                *sum = simd.dot::<PRODUCTS>(*sum, x, w);
+            }
+        }
+        group += 1;
+    }
+    *sums = local;
 }
 
 /// The first `NV` vectors of a group of four k.
