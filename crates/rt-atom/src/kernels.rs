@@ -311,7 +311,7 @@ level! {
     rows cost cost::AVX2,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx2>(),
     winograd [20.0, 30.0], [4.0, 10.0],
-    fft fft::Costs { transform: [24.0, 45.0, 60.0], read: [0.3, 1.5, 8.0], call: 10e3 },
+    fft fft::Costs { transform: [24.0, 38.0, 55.0], read: [0.3, 1.5, 6.5], call: 10e3 },
     [fft_f32_f32_16x8__avx2 fft_f32_f32_32x8__avx2 fft_f32_f32_64x8__avx2],
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
@@ -325,7 +325,7 @@ level! {
     rows cost cost::AVX512,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx512>(),
     winograd [35.0, 60.0], [4.0, 14.0],
-    fft fft::Costs { transform: [35.0, 85.0, 110.0], read: [1.0, 5.0, 17.0], call: 20e3 },
+    fft fft::Costs { transform: [35.0, 85.0, 110.0], read: [1.0, 5.0, 14.0], call: 20e3 },
     [fft_f32_f32_16x16__avx512 fft_f32_f32_32x16__avx512 fft_f32_f32_64x16__avx512],
     => Avx2,
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512

@@ -60,7 +60,7 @@ impl Size {
     }
 }
 
-/// What transforms and memory cost at a level, in products of GEMM an element; measured with `kernels_bench fft`.
+/// What transforms and memory cost at a level, in products of GEMM an element; measured with `kernels_bench conv`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
     /// To make an element of V or to use one of M, by size of the tile.
@@ -86,8 +86,11 @@ pub(crate) trait FftLevel: ConvLevel {
 
 /// The ways for a float convolution.
 pub(crate) fn ways<K: FftLevel>(kernels: K, problem: &ConvProblem) -> Vec<ConvWay> {
-    let blocks = Size::ALL.into_iter().filter_map(|size| Blocks::new::<K>(problem, size));
-    blocks
+    let likely = |blocks: &Blocks| blocks.cost < HOPELESS * problem.gemm_cost();
+    Size::ALL
+        .into_iter()
+        .filter_map(|size| Blocks::new::<K>(problem, size))
+        .filter(likely)
         .map(|blocks| ConvWay {
             name: K::FFT_NAMES[blocks.size as usize],
             cost: blocks.cost,
@@ -114,6 +117,8 @@ pub(crate) fn prepare<K: FftLevel>(
 const ROW_PAD: usize = 16;
 /// Bytes that stay in a first-level cache, in a second-level one, and in a third that others use too.
 const CACHES: [usize; 3] = [32 * 1024, 768 * 1024, 6 * 1024 * 1024];
+/// Times the cost of GEMM from which on a way is not offered, so that nobody packs it to measure it.
+const HOPELESS: f32 = 4.0;
 /// Bytes of U beyond which a way is not offered: for one layer that is too much on a small machine.
 const MAX_WEIGHT_BYTES: usize = 64 * 1024 * 1024;
 /// Time of GEMM's products against those of a long one: each position is a short product.

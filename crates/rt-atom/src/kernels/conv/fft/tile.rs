@@ -380,10 +380,10 @@ impl<L: Lanes> Sink<L> for Results<'_, L> {
             return;
         }
         let [low, high] = self.clamp;
-        for part in 0..2 {
-            let pixel = (job.start[0] + self.pair[part]) * job.width + job.start[1] + x;
+        for (&row, &value) in self.pair.iter().zip(&z) {
+            let pixel = (job.start[0] + row) * job.width + job.start[1] + x;
             let at = pixel * job.out_stride + job.first_channel + self.channel;
-            let value = l.clamp(l.add(z[part], self.bias), low, high);
+            let value = l.clamp(l.add(value, self.bias), low, high);
             // SAFETY: pixels of different tiles and channels of different jobs are disjoint.
             let part = unsafe { self.out.part(at..at + L::LANES) };
             // SAFETY: LANES floats.
