@@ -14,6 +14,7 @@ use embdl_core::kernels::{
 use crate::detect::{Avx2, Avx512, Avx512Vbmi, Avx512Vnni, AvxVnni, Sse41};
 use crate::pages;
 use crate::simd::Simd;
+use conv::fft::{self, FftLevel};
 use depthwise::dot::DepthwiseDot;
 use gemm::Runs;
 
@@ -41,6 +42,7 @@ macro_rules! level {
         rows cost $costs:expr,
         gemm_f32 by $gemm_f32:path, $gemm_runs:path, $tile_f32:expr,
         winograd $transform:expr, $read:expr,
+        fft $fft_costs:expr, [$($fft:ident)+],
         $(=> $lesser:ident,)?
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
         $ell_name:ident $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
@@ -92,6 +94,40 @@ macro_rules! level {
                         Size::F4 => unsafe { output_f4(self.0, job, out) },
                         // SAFETY: the token.
                         Size::F6 => unsafe { output_f6(self.0, job, out) },
+                    }
+                }
+            }
+
+            level!(@compile $features, $level, forward_16(job: &fft::Forward<'_>, v: &Shared<'_, f32>, rows: &mut [f32]), conv::forward::<_, 16>);
+            level!(@compile $features, $level, forward_32(job: &fft::Forward<'_>, v: &Shared<'_, f32>, rows: &mut [f32]), conv::forward::<_, 32>);
+            level!(@compile $features, $level, forward_64(job: &fft::Forward<'_>, v: &Shared<'_, f32>, rows: &mut [f32]), conv::forward::<_, 64>);
+            level!(@compile $features, $level, inverse_16(job: &fft::Inverse<'_>, out: &Shared<'_, f32>, rows: &mut [f32]), conv::inverse::<_, 16>);
+            level!(@compile $features, $level, inverse_32(job: &fft::Inverse<'_>, out: &Shared<'_, f32>, rows: &mut [f32]), conv::inverse::<_, 32>);
+            level!(@compile $features, $level, inverse_64(job: &fft::Inverse<'_>, out: &Shared<'_, f32>, rows: &mut [f32]), conv::inverse::<_, 64>);
+
+            impl FftLevel for LevelKernels<$level> {
+                const FFT_NAMES: [&str; 3] = [$(stringify!($fft)),+];
+                const FFT_COSTS: fft::Costs = $fft_costs;
+
+                fn forward(self, size: fft::Size, job: &fft::Forward<'_>, v: &Shared<'_, f32>, rows: &mut [f32]) {
+                    match size {
+                        // SAFETY: the token.
+                        fft::Size::S16 => unsafe { forward_16(self.0, job, v, rows) },
+                        // SAFETY: the token.
+                        fft::Size::S32 => unsafe { forward_32(self.0, job, v, rows) },
+                        // SAFETY: the token.
+                        fft::Size::S64 => unsafe { forward_64(self.0, job, v, rows) },
+                    }
+                }
+
+                fn inverse(self, size: fft::Size, job: &fft::Inverse<'_>, out: &Shared<'_, f32>, rows: &mut [f32]) {
+                    match size {
+                        // SAFETY: the token.
+                        fft::Size::S16 => unsafe { inverse_16(self.0, job, out, rows) },
+                        // SAFETY: the token.
+                        fft::Size::S32 => unsafe { inverse_32(self.0, job, out, rows) },
+                        // SAFETY: the token.
+                        fft::Size::S64 => unsafe { inverse_64(self.0, job, out, rows) },
                     }
                 }
             }
@@ -148,7 +184,9 @@ macro_rules! level {
                 }
 
                 fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-                    ways_f32(*self, problem)
+                    let mut ways = ways_f32(*self, problem);
+                    ways.extend(fft::ways(*self, problem));
+                    ways
                 }
 
                 fn conv_f32(
@@ -158,7 +196,8 @@ macro_rules! level {
                     weights: ConvWeights<'_, f32, f32>,
                     clamp: (f32, f32),
                 ) -> PreparedF32 {
-                    prepare_f32(*self, way, problem, weights, clamp)
+                    fft::prepare(*self, way, problem, weights, clamp)
+                        .or_else(|| prepare_f32(*self, way, problem, weights, clamp))
                 }
 
                 fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
@@ -264,6 +303,8 @@ level! {
     rows cost cost::SSE41,
     gemm_f32 by gemm::pairs::gemm, gemm::pairs::gemm_runs, gemm::pairs::TILE,
     winograd [14.0, 18.0], [2.0, 8.0],
+    fft fft::Costs { transform: [20.0, 28.0, 35.0], read: [0.1, 0.5, 3.0], call: 4e3 },
+    [fft_f32_f32_16x4__sse41 fft_f32_f32_32x4__sse41 fft_f32_f32_64x4__sse41],
     gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
     gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41
@@ -275,6 +316,8 @@ level! {
     rows cost cost::AVX2,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx2>(),
     winograd [20.0, 30.0], [4.0, 10.0],
+    fft fft::Costs { transform: [24.0, 38.0, 55.0], read: [0.3, 1.5, 6.5], call: 10e3 },
+    [fft_f32_f32_16x8__avx2 fft_f32_f32_32x8__avx2 fft_f32_f32_64x8__avx2],
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
     gemm_qu8_bsrw_16x1__avx2 gemm_qu8_ellw_4x16c32__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
@@ -287,6 +330,8 @@ level! {
     rows cost cost::AVX512,
     gemm_f32 by gemm::f32::gemm, gemm::f32::gemm_runs, gemm::f32::tile::<Avx512>(),
     winograd [35.0, 60.0], [4.0, 14.0],
+    fft fft::Costs { transform: [35.0, 85.0, 110.0], read: [1.0, 5.0, 14.0], call: 20e3 },
+    [fft_f32_f32_16x16__avx512 fft_f32_f32_32x16__avx512 fft_f32_f32_64x16__avx512],
     => Avx2,
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
     gemm_qu8_bsrw_32x1__avx512 gemm_qu8_ellw_4x32c32__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512

@@ -54,6 +54,8 @@ pub fn convolutions() -> Vec<Problem> {
         ("depthwise strided", [9, 9, 16], 16, conv(Window::square(3, 2).padded(1), 16, relu)),
         ("depthwise of two filters", [6, 6, 4], 8, conv(Window::square(3, 1), 4, none)),
         ("one channel", [6, 6, 1], 1, conv(Window::square(3, 1), 1, none)),
+        ("large windows", [20, 17, 24], 20, conv(Window::square(7, 1).padded(3), 1, relu)),
+        ("large windows, groups", [13, 13, 32], 32, conv(Window::square(5, 1).padded(2), 2, none)),
         // Large enough to be shared out to threads.
         ("large", [23, 21, 12], 20, conv(Window::square(3, 1).padded(1), 1, relu)),
         ("large, strided", [41, 39, 3], 24, conv(Window::square(5, 2).padded(2), 1, none)),

@@ -25,6 +25,11 @@ pub trait Lanes: Copy {
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// Difference.
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Product.
+    #[inline(always)]
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        self.mul_add(a, b, self.splat(0.0))
+    }
     /// `a * b + sum`, fused where the CPU can.
     fn mul_add(self, a: Self::F32, b: Self::F32, sum: Self::F32) -> Self::F32;
     /// `x` within bounds; NaN stays NaN.

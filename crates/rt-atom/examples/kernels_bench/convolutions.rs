@@ -36,6 +36,12 @@ const LAYERS: &[(&str, [usize; 6])] = &[
     ("conv mobilenet 4", [56, 128, 128, 1, 1, 1]),
     ("conv mobilenet 7", [14, 512, 512, 1, 1, 1]),
     ("conv mobilenet 14", [7, 1024, 1024, 1, 1, 1]),
+    ("conv 5x5 googlenet 3b", [28, 32, 96, 5, 1, 1]),
+    ("conv 5x5 googlenet 4b", [14, 24, 64, 5, 1, 1]),
+    ("conv 7x7", [28, 64, 64, 7, 1, 1]),
+    ("conv 9x9", [14, 128, 128, 9, 1, 1]),
+    ("conv 13x13", [28, 32, 32, 13, 1, 1]),
+    ("conv 31x31", [28, 16, 16, 31, 1, 1]),
     ("conv block1 project", [112, 32, 16, 1, 1, 1]),
     ("conv block2 expand", [112, 16, 96, 1, 1, 1]),
     ("conv block2 project", [56, 96, 24, 1, 1, 1]),
@@ -48,7 +54,7 @@ const LAYERS: &[(&str, [usize; 6])] = &[
 pub(crate) fn run(kernels: &dyn Kernels, report: Report<'_>) {
     let mut random = Random::new(6);
     for &(name, [size, ci, n, kernel, stride, groups]) in LAYERS {
-        let pad = if kernel == 11 { 0 } else { kernel / 2 };
+        let pad = if stride == 4 { 0 } else { kernel / 2 };
         let output = (size + 2 * pad - kernel) / stride + 1;
         let geometry = WindowGeometry {
             input: [size, size, ci],

@@ -1,10 +1,12 @@
-//! Winograd's transforms, which the runtimes share, on the vectors of a level.
+//! Winograd's transforms, which the runtimes share, on the vectors of a level; and convolutions by Fourier transforms.
 
 use embdl_core::kernels::conv::transform::{self, InputTiles, OutputTiles};
 use embdl_core::kernels::lanes::Lanes;
 use embdl_core::kernels::parallel::Shared;
 
 use crate::simd::Simd;
+
+pub(crate) mod fft;
 
 /// `B^T d B` of a tile of F(4x4).
 #[inline(always)]
@@ -28,6 +30,28 @@ pub(crate) fn output_f4<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_
 #[inline(always)]
 pub(crate) fn output_f6<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
     transform::output_f6(Vectors(simd), job, out);
+}
+
+/// The spectrum of a tile of `N` rows and columns.
+#[inline(always)]
+pub(crate) fn forward<S: Simd, const N: usize>(
+    simd: S,
+    job: &fft::Forward<'_>,
+    v: &Shared<'_, f32>,
+    rows: &mut [f32],
+) {
+    fft::forward::<_, N>(Vectors(simd), job, v, rows);
+}
+
+/// The results of a tile of `N` rows and columns.
+#[inline(always)]
+pub(crate) fn inverse<S: Simd, const N: usize>(
+    simd: S,
+    job: &fft::Inverse<'_>,
+    out: &Shared<'_, f32>,
+    rows: &mut [f32],
+) {
+    fft::inverse::<_, N>(Vectors(simd), job, out, rows);
 }
 
 /// The vectors of a level.
@@ -63,6 +87,11 @@ impl<S: Simd> Lanes for Vectors<S> {
     #[inline(always)]
     fn sub(self, a: S::F32, b: S::F32) -> S::F32 {
         self.0.sub(a, b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: S::F32, b: S::F32) -> S::F32 {
+        self.0.mul(a, b)
     }
 
     #[inline(always)]

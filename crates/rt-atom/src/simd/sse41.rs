@@ -59,6 +59,12 @@ impl Simd for Sse41 {
     }
 
     #[inline(always)]
+    fn mul(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m128, b: __m128, sum: __m128) -> __m128 {
         // SAFETY: the token.
         unsafe { _mm_add_ps(sum, _mm_mul_ps(a, b)) }

@@ -60,6 +60,12 @@ macro_rules! vectors_of_256_bits {
             }
 
             #[inline(always)]
+            fn mul(self, a: __m256, b: __m256) -> __m256 {
+                // SAFETY: the token.
+                unsafe { _mm256_mul_ps(a, b) }
+            }
+
+            #[inline(always)]
             fn mul_add(self, a: __m256, b: __m256, sum: __m256) -> __m256 {
                 // SAFETY: the token.
                 unsafe { _mm256_fmadd_ps(a, b, sum) }

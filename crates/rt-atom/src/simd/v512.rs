@@ -70,6 +70,12 @@ macro_rules! vectors_of_512_bits {
             }
 
             #[inline(always)]
+            fn mul(self, a: __m512, b: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_mul_ps(a, b) }
+            }
+
+            #[inline(always)]
             fn mul_add(self, a: __m512, b: __m512, sum: __m512) -> __m512 {
                 // SAFETY: the token.
                 unsafe { _mm512_fmadd_ps(a, b, sum) }
