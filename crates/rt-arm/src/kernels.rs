@@ -50,7 +50,7 @@ impl Kernels for ArmKernels {
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
             (KernelKind::SparseQ8, _) => "gemm_qu8_bsrw_4x1__neon",
-            (KernelKind::EllQ8, _) => kind.scalar_name(),
+            (KernelKind::EllQ8 | KernelKind::LrnF32, _) => kind.scalar_name(),
             (KernelKind::CodebookQ8, Level::Neon(_)) => "gemm_qu8_cb4w_1x4c32__neon",
             (KernelKind::CodebookQ8, Level::Dotprod(_)) => "gemm_qu8_cb4w_1x4c32__dotprod",
             (KernelKind::DepthwiseF32, _) => "depthwise_f32_f32_4x8__neon",

@@ -11,6 +11,8 @@ use embdl_core::kernels::{
     RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
+use embdl_core::op::Lrn;
+
 use crate::detect::{Avx2, Avx512, Avx512Vbmi, Avx512Vnni, AvxVnni, Sse41};
 use crate::pages;
 use crate::simd::Simd;
@@ -25,6 +27,7 @@ mod cost;
 mod depthwise;
 mod ell;
 pub(crate) mod gemm;
+mod lrn;
 mod output;
 mod pool;
 mod segment;
@@ -46,7 +49,7 @@ macro_rules! level {
         $(=> $lesser:ident,)?
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
         $ell_name:ident $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
-        $max_f32_name:ident $max_u8_name:ident
+        $max_f32_name:ident $max_u8_name:ident $lrn_name:ident
         $direct:ident $winograd_f4:ident $winograd_f6:ident
     ) => {
         const _: () = {
@@ -140,6 +143,7 @@ macro_rules! level {
             level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
             level!(@compile $features, $level, $depthwise_f32_name(job: &DepthwiseF32<'_>, out: &mut [f32]), depthwise::depthwise_f32);
             level!(@compile $features, $level, $depthwise_q8_name(job: &DepthwiseQ8<'_>, out: OutQ8<'_>), depthwise::depthwise_q8);
+            level!(@compile $features, $level, $lrn_name(lrn: &Lrn, channels: usize, input: &[f32], out: &mut [f32]), lrn::lrn_f32);
             level!(@compile $features, $level, $max_f32_name(geometry: &WindowGeometry, input: &[f32], out: &mut [f32]), pool::max_f32);
             level!(@compile $features, $level, $max_u8_name(geometry: &WindowGeometry, input: &[u8], out: &mut [u8]), pool::max_u8);
 
@@ -166,6 +170,7 @@ macro_rules! level {
                         KernelKind::CodebookQ8 => stringify!($codebook_name),
                         KernelKind::DepthwiseF32 => stringify!($depthwise_f32_name),
                         KernelKind::DepthwiseQ8 => stringify!($depthwise_q8_name),
+                        KernelKind::LrnF32 => stringify!($lrn_name),
                         KernelKind::MaxPoolF32 => stringify!($max_f32_name),
                         KernelKind::MaxPoolU8 => stringify!($max_u8_name),
                     }
@@ -267,6 +272,14 @@ macro_rules! level {
                     unsafe { $depthwise_q8_name(self.0, job, out) }
                 }
 
+                fn lrn_f32(&self, job: &Lrn, channels: usize, input: &[f32], out: &mut [f32]) {
+                    if !lrn::takes(job, channels, <$level as Simd>::LANES) {
+                        return embdl_core::kernels::lrn::lrn_f32(job, channels, input, out);
+                    }
+                    // SAFETY: the token.
+                    unsafe { $lrn_name(self.0, job, channels, input, out) }
+                }
+
                 fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {
                     if !pool::takes(geometry, <$level as Simd>::LANES) {
                         $(return LevelKernels($lesser::from(self.0)).max_pool_f32(geometry, input, out);)?
@@ -307,7 +320,7 @@ level! {
     [fft_f32_f32_16x4__sse41 fft_f32_f32_32x4__sse41 fft_f32_f32_64x4__sse41],
     gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
     gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
-    depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41
+    depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41 lrn_f32_f32_1x4__sse41
     conv_f32_f32_4x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
 }
 
@@ -321,7 +334,7 @@ level! {
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
     gemm_qu8_bsrw_16x1__avx2 gemm_qu8_ellw_4x16c32__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
-    depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2
+    depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2 lrn_f32_f32_1x8__avx2
     conv_f32_f32_6x16__avx2 winograd_f32_f32_4x8__avx2 winograd_f32_f32_6x8__avx2
 }
 
@@ -335,7 +348,7 @@ level! {
     => Avx2,
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
     gemm_qu8_bsrw_32x1__avx512 gemm_qu8_ellw_4x32c32__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
-    depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512
+    depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512 lrn_f32_f32_1x16__avx512
     conv_f32_f32_14x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
 }
 
@@ -471,6 +484,10 @@ macro_rules! level_with_dot {
                     if let Some(out) = self.0.depthwise_dot(job, out) {
                         self.base().depthwise_q8(job, out);
                     }
+                }
+
+                fn lrn_f32(&self, lrn: &Lrn, channels: usize, input: &[f32], out: &mut [f32]) {
+                    self.base().lrn_f32(lrn, channels, input, out);
                 }
 
                 fn max_pool_f32(&self, geometry: &WindowGeometry, input: &[f32], out: &mut [f32]) {

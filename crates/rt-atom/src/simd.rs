@@ -65,6 +65,10 @@ pub(crate) trait Simd: Copy {
     fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// Product.
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Quotient.
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Square root.
+    fn sqrt(self, x: Self::F32) -> Self::F32;
     /// `a * b + sum`, fused where the level can.
     fn mul_add(self, a: Self::F32, b: Self::F32, sum: Self::F32) -> Self::F32;
     /// Maximum; `b` where there is a NaN, as `maxps` has it.

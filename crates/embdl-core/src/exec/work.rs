@@ -13,6 +13,7 @@ use bytemuck::cast_slice_mut;
 use super::memory::Readable;
 use super::session::Step;
 use crate::kernels::elementwise::map_u8;
+use crate::kernels::parallel::for_each_piece;
 use crate::kernels::pool::{AverageRequant, average_pool_f32, average_pool_u8};
 use crate::kernels::product::Rows;
 use crate::kernels::resize::ResizePlan;
@@ -24,6 +25,7 @@ use crate::op::{Lrn, ResizeMode, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant};
 use crate::tensor::DType;
 use band::for_each_band;
+use conv::rows_of_a_task;
 pub(super) use conv::{Conv, OwnConv, Stage};
 pub(super) use dense::Dense;
 pub(super) use pointwise::{ConcatPart, Padding};
@@ -180,7 +182,7 @@ impl Work {
             Self::Pad(_) => "pad",
             Self::Transpose(..) => "transpose",
             Self::Concat(_) => "concat",
-            Self::Lrn(..) => "lrn_f32_f32_1x1__scalar",
+            Self::Lrn(..) => kernels.kernel_name(KernelKind::LrnF32),
             Self::Softmax(_) => "softmax_f32_f32_1x1__scalar",
             Self::Quantize(_) => "quantize_f32_qu8_1x1__scalar",
             Self::DequantizeU8(_) => "dequantize_qu8_f32_1x1__scalar",
@@ -301,6 +303,14 @@ impl Work {
                 for (input, out) in samples(input(), out, geometry) {
                     average_pool_u8(geometry, average, input, out);
                 }
+            }
+            Self::Lrn(lrn, channels) => {
+                let (input, out) = (floats(), cast_slice_mut(out));
+                let rows = rows_of_a_task(input.len() / channels, parallel.threads()) * channels;
+                for_each_piece(parallel, out, rows, &mut [(); 0], |index, out: &mut [f32], _| {
+                    let input = &input[index * rows..][..out.len()];
+                    kernels.lrn_f32(lrn, *channels, input, out);
+                });
             }
             _ => self.run_pointwise(step, memory, out),
         }

@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 
+use crate::op::Lrn;
 use crate::quant::Requant;
 
 pub mod codebook;
@@ -304,6 +305,11 @@ pub trait Kernels: Send + Sync {
         pool::max_pool_f32(geometry, input, out);
     }
 
+    /// Local response normalization of rows of `channels` elements.
+    fn lrn_f32(&self, lrn: &Lrn, channels: usize, input: &[f32], out: &mut [f32]) {
+        lrn::lrn_f32(lrn, channels, input, out);
+    }
+
     /// Max pooling of one sample, u8.
     fn max_pool_u8(&self, geometry: &WindowGeometry, input: &[u8], out: &mut [u8]) {
         pool::max_pool_u8(geometry, input, out);
@@ -346,6 +352,8 @@ pub enum KernelKind {
     MaxPoolF32,
     /// `max_pool_u8`.
     MaxPoolU8,
+    /// `lrn_f32`.
+    LrnF32,
 }
 
 impl KernelKind {
@@ -361,6 +369,7 @@ impl KernelKind {
             Self::CodebookQ8 => "gemm_qu8_cb4w_1x1__scalar",
             Self::DepthwiseF32 => "depthwise_f32_f32_1x16__scalar",
             Self::DepthwiseQ8 => "depthwise_qu8_qc8w_1x16__scalar",
+            Self::LrnF32 => "lrn_f32_f32_1x1__scalar",
             Self::MaxPoolF32 => "maxpool_f32_f32_1x1__scalar",
             Self::MaxPoolU8 => "maxpool_qu8_qu8_1x1__scalar",
         }

@@ -59,6 +59,18 @@ impl Simd for Sse41 {
     }
 
     #[inline(always)]
+    fn div(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, x: __m128) -> __m128 {
+        // SAFETY: the token.
+        unsafe { _mm_sqrt_ps(x) }
+    }
+
+    #[inline(always)]
     fn mul(self, a: __m128, b: __m128) -> __m128 {
         // SAFETY: the token.
         unsafe { _mm_mul_ps(a, b) }

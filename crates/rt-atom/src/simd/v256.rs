@@ -60,6 +60,18 @@ macro_rules! vectors_of_256_bits {
             }
 
             #[inline(always)]
+            fn div(self, a: __m256, b: __m256) -> __m256 {
+                // SAFETY: the token.
+                unsafe { _mm256_div_ps(a, b) }
+            }
+
+            #[inline(always)]
+            fn sqrt(self, x: __m256) -> __m256 {
+                // SAFETY: the token.
+                unsafe { _mm256_sqrt_ps(x) }
+            }
+
+            #[inline(always)]
             fn mul(self, a: __m256, b: __m256) -> __m256 {
                 // SAFETY: the token.
                 unsafe { _mm256_mul_ps(a, b) }

@@ -70,6 +70,18 @@ macro_rules! vectors_of_512_bits {
             }
 
             #[inline(always)]
+            fn div(self, a: __m512, b: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_div_ps(a, b) }
+            }
+
+            #[inline(always)]
+            fn sqrt(self, x: __m512) -> __m512 {
+                // SAFETY: the token.
+                unsafe { _mm512_sqrt_ps(x) }
+            }
+
+            #[inline(always)]
             fn mul(self, a: __m512, b: __m512) -> __m512 {
                 // SAFETY: the token.
                 unsafe { _mm512_mul_ps(a, b) }

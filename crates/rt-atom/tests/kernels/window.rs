@@ -1,6 +1,7 @@
 //! Depthwise convolution and max pooling.
 
-use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, WindowGeometry, depthwise, pool};
+use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, WindowGeometry, depthwise, lrn, pool};
+use embdl_core::op::Lrn;
 use embdl_testkit::{Guarded, Random};
 
 use crate::{check_q8, close, levels, requants};
@@ -122,6 +123,38 @@ fn maxima_are_exact() {
             pool::max_pool_u8(&geometry, &input, &mut expected);
             kernels.max_pool_u8(&geometry, &input, &mut found);
             assert_eq!(&found[..], &expected[..], "{} {geometry:?}", kernels.isa());
+        }
+    }
+}
+
+#[test]
+fn normalized_floats_are_close() {
+    let mut random = Random::new(10);
+    for kernels in levels() {
+        for channels in [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 96, 1024, 1025] {
+            for (size, beta) in [(1, 0.75), (4, 0.75), (5, 0.75), (33, 0.75), (5, 0.5)] {
+                let lrn = Lrn { size, alpha: 1.3, beta, bias: 2.0 };
+                let input = Guarded::new(&random.floats(3 * channels));
+                let mut expected = vec![0.0; 3 * channels];
+                let mut found = Guarded::new(&expected);
+                lrn::lrn_f32(&lrn, channels, &input, &mut expected);
+                kernels.lrn_f32(&lrn, channels, &input, &mut found);
+                for (at, (&f, &e)) in found.iter().zip(&expected).enumerate() {
+                    let isa = kernels.isa();
+                    let case = format!("{isa} {lrn:?} on {channels} channels at {at}");
+                    assert!(close(f, e, size as usize, 1.0), "{case}: {f}, reference {e}");
+                }
+            }
+        }
+        // An infinite neighbour makes a row of zeros, a NaN one of NaN.
+        for odd in [f32::INFINITY, f32::NAN] {
+            let lrn = Lrn { size: 3, alpha: 1.0, beta: 0.75, bias: 1.0 };
+            let mut input = vec![1.0; 64];
+            input[20] = odd;
+            let (mut expected, mut found) = (vec![0.0; 64], vec![0.0; 64]);
+            lrn::lrn_f32(&lrn, 64, &input, &mut expected);
+            kernels.lrn_f32(&lrn, 64, &input, &mut found);
+            assert!(found.iter().zip(&expected).all(|(&f, &e)| close(f, e, 3, 1.0)), "{found:?}");
         }
     }
 }

@@ -13,7 +13,6 @@ use crate::kernels::elementwise::{
     map_u8, quantize, unary_f32,
 };
 use crate::kernels::layout::{pad, transpose};
-use crate::kernels::lrn::lrn_f32;
 use crate::kernels::product::{mul_f32, mul_u8, prelu_f32, prelu_u8};
 use crate::kernels::resize::{ResizePlan, resize_linear_f32, resize_linear_u8, resize_nearest};
 use crate::kernels::softmax::softmax_f32;
@@ -142,9 +141,6 @@ impl Work {
                     }
                     at += row;
                 }
-            }
-            Self::Lrn(lrn, channels) => {
-                lrn_f32(lrn, *channels, memory.f32(&step.inputs[0]), cast_slice_mut(out));
             }
             Self::Softmax(features) => {
                 softmax_f32(*features, memory.f32(&step.inputs[0]), cast_slice_mut(out));
