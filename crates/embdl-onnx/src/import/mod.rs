@@ -25,7 +25,7 @@ use prost::Message as _;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 
 use crate::error::ImportError;
-use crate::{OPSETS, wire};
+use crate::{OPSETS, metadata, wire};
 use external::Folder;
 pub(crate) use importer::Importer;
 
@@ -150,13 +150,16 @@ fn read(
     let opset = domains.filter(|entry| is_onnx(&entry.domain)).map(|entry| entry.version).max();
     let mut graph = model.graph.ok_or(ImportError::NoGraph)?;
     let opset = opset
+    let metadata = metadata::read(&model.metadata_props)?;
         .filter(|version| OPSETS.contains(version))
         .ok_or(ImportError::Opset { found: opset })?;
     let mut constants = core::mem::take(&mut graph.initializer);
     let sparse = core::mem::take(&mut graph.sparse_initializer);
     take_constants(&mut graph, &mut constants);
     let importer = Importer::new(&graph, opset, options, folder, len_bytes);
-    let (graph, inputs, outputs) = importer.run(constants, sparse)?;
+    let (mut graph, inputs, outputs) = importer.run(constants, sparse)?;
+    graph.metadata = metadata;
+    graph.validate()?;
     Ok(Imported { graph, inputs, outputs })
 }
 
