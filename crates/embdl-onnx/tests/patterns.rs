@@ -349,3 +349,25 @@ fn parts_that_need_more_than_a_choice_are_refused() {
     let error = import(&bytes, &ImportOptions::default()).unwrap_err().to_string();
     assert!(error.contains("Gather") && error.contains("docs/src/operators.md"), "{error}");
 }
+
+#[test]
+fn inputs_of_channels_last_stay_so_behind_what_prepares_them() {
+    let to_nchw =
+        |from: &str, to: &str| with_ints(node("Transpose", &[from], to), "perm", &[0, 3, 1, 2]);
+    let pads = ints("pads", &[0, 0, 1, 0, 0, 0, 0, 0]);
+    let constants = vec![scalar("half", 0.5), pads, floats("w", &[3, 4, 1, 1])];
+    // `[1, 2, 4, 4]` is height 2, width 4 and 4 channels here.
+    let nodes = vec![
+        node("Mul", &["x", "half"], "m"),
+        node("Pad", &["m", "pads"], "p"),
+        to_nchw("p", "t"),
+        node("Conv", &["t", "w"], "y"),
+    ];
+    let bytes = model(nodes, constants).encode_to_vec();
+    let imported = embdl_onnx::import_with_layouts(&bytes, &ImportOptions::default()).unwrap();
+    assert_eq!(imported.inputs, [embdl_onnx::Layout::Same]);
+    let graph = &imported.graph;
+    assert_eq!(graph.values[graph.inputs[0]].shape, embdl_core::tensor::Shape::nhwc(1, 2, 4, 4));
+    let output = graph.values[graph.outputs[0]].shape;
+    assert_eq!(output, embdl_core::tensor::Shape::nhwc(1, 2, 5, 3), "{graph}");
+}
