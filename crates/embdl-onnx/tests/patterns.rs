@@ -371,3 +371,19 @@ fn inputs_of_channels_last_stay_so_behind_what_prepares_them() {
     let output = graph.values[graph.outputs[0]].shape;
     assert_eq!(output, embdl_core::tensor::Shape::nhwc(1, 2, 5, 3), "{graph}");
 }
+
+#[test]
+fn cubes_of_channels_last_keep_their_channels() {
+    // Height, width and channels are 4: a gate for each channel, in the order that the file has behind its transpose.
+    let perm = |from: &str, to: &str, perm: &[i64]| {
+        with_ints(node("Transpose", &[from], to), "perm", perm)
+    };
+    let nodes = vec![
+        node("Conv", &["x", "w"], "c"),
+        perm("c", "l", &[0, 2, 3, 1]),
+        with_ints(node("ReduceMax", &["l"], "g"), "axes", &[1, 2]),
+        node("Mul", &["l", "g"], "m"),
+        perm("m", "y", &[0, 3, 1, 2]),
+    ];
+    check(nodes, vec![floats("w", &[4, 2, 1, 1])]);
+}
