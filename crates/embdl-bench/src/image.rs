@@ -1,6 +1,7 @@
 //! Images into a model's input: raw bytes where the model takes levels that are bytes, floats otherwise.
 
 use embdl_core::metadata::Preprocess;
+use embdl_core::quant::Quant;
 use embdl_core::runtime::{Session, TensorSpec};
 use embdl_core::tensor::{DType, TensorRef};
 use embdl_data::Dataset;
@@ -15,15 +16,22 @@ pub struct Input {
     floats: Vec<f32>,
     /// Level of each byte: the identity where the model's levels are the data set's bytes.
     levels: Option<[u8; 256]>,
+    /// How bytes become reals, where the data set's normalization does not say it; with the levels of reals, if any.
+    preprocess: Option<(Preprocess, Option<Quant>)>,
     kind: DType,
 }
 
 impl Input {
-    /// A buffer for the only input of `session`, to be filled from `dataset`.
+    /// A buffer for the only input of `session`, to be filled from `dataset`, whose bytes become reals by `preprocess`, or
+    /// else by the data set's normalization.
     ///
     /// # Errors
-    /// If the model has more than one input or takes images of another shape.
-    pub fn new(session: &dyn Session, dataset: &Dataset) -> Result<Self, BenchError> {
+    /// If the model has more than one input or takes images of another shape, or the preprocessing does not fit it.
+    pub fn new(
+        session: &dyn Session,
+        dataset: &Dataset,
+        preprocess: Option<&Preprocess>,
+    ) -> Result<Self, BenchError> {
         let [spec] = session.inputs() else {
             return Err(BenchError::InputCount { found: session.inputs().len() });
         };
@@ -34,10 +42,9 @@ impl Input {
                 data: dataset.image_shape(),
             });
         }
-        let len = spec.kind.shape.len();
-        let levels = levels(spec, dataset);
-        let (bytes, floats) = if spec.kind.dtype == DType::U8 { (len, 0) } else { (0, len) };
-        Ok(Self { bytes: vec![0; bytes], floats: vec![0.0; floats], levels, kind: spec.kind.dtype })
+        preprocess.map_or(Ok(()), |preprocess| preprocess.check(spec.kind.shape))?;
+        let preprocess = preprocess.map(|preprocess| (preprocess.clone(), spec.kind.quant));
+        Ok(Self { levels: levels(spec, dataset), preprocess, ..Self::blank(session)? })
     }
 
     /// A buffer of noise for the only input of `session`, for measurements that need no data: bytes of all values, floats
@@ -61,7 +68,7 @@ impl Input {
         let bytes = (0..bytes).map(|_| (next() >> 8) as u8).collect();
         #[expect(clippy::cast_precision_loss, reason = "noise")]
         let floats = (0..floats).map(|_| next() as f32 / 0x4000_0000 as f32 - 1.0).collect();
-        Ok(Self { bytes, floats, levels: None, kind })
+        Ok(Self { bytes, floats, levels: None, preprocess: None, kind })
     }
 
     /// A buffer for the only input of `session`, for one sample, to be filled by [`fill_picture`](Self::fill_picture) or
@@ -75,7 +82,8 @@ impl Input {
         };
         let (len, kind) = (spec.kind.shape.len(), spec.kind.dtype);
         let (bytes, floats) = if kind == DType::U8 { (len, 0) } else { (0, len) };
-        Ok(Self { bytes: vec![0; bytes], floats: vec![0.0; floats], levels: None, kind })
+        let (bytes, floats) = (vec![0; bytes], vec![0.0; floats]);
+        Ok(Self { bytes, floats, levels: None, preprocess: None, kind })
     }
 
     /// Fills the buffer with a picture of the input's size, `embdl_data::preprocess::prepare`d.
@@ -134,6 +142,17 @@ impl Input {
 
     /// Fills the buffer with the images at `indices`; if they are fewer than the batch, the rest keeps what it had.
     pub fn fill(&mut self, dataset: &Dataset, indices: &[usize]) {
+        if let Some((preprocess, quant)) = &self.preprocess {
+            for (at, &index) in indices.iter().enumerate() {
+                let (image, start) = (dataset.image(index), at * dataset.image_len());
+                let place = start..start + image.len();
+                match quant {
+                    Some(quant) => fill_levels(preprocess, *quant, image, &mut self.bytes[place]),
+                    None => fill_reals(preprocess, image, &mut self.floats[place]),
+                }
+            }
+            return;
+        }
         let len = indices.len() * dataset.image_len();
         if self.kind == DType::U8 {
             dataset.fill_batch_bytes(indices, &mut self.bytes[..len]);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use embdl_core::format::FormatError;
-use embdl_core::metadata::MetadataError;
+use embdl_core::metadata::{MetadataError, Preprocess};
 use embdl_core::runtime::{RuntimeError, Session};
 use embdl_core::tensor::Shape;
 use embdl_data::Dataset;
@@ -105,7 +105,8 @@ pub struct Prediction {
     pub scores: Vec<f32>,
 }
 
-/// Runs all images of `dataset` and counts.
+/// Runs all images of `dataset`, whose bytes become reals by `preprocess`, or else by the data set's normalization, and
+/// counts.
 ///
 /// # Errors
 /// If the model does not take these images or a run fails.
@@ -113,11 +114,12 @@ pub fn retest(
     session: &mut dyn Session,
     choice: &RuntimeChoice,
     dataset: &Dataset,
+    preprocess: Option<&Preprocess>,
     mut progress: impl FnMut(usize),
 ) -> Result<RetestReport, BenchError> {
     let classes = dataset.class_count();
     let mut output = output(session, Some(classes))?;
-    let mut input = Input::new(session, dataset)?;
+    let mut input = Input::new(session, dataset, preprocess)?;
     let batch = session.inputs()[0].kind.shape.dim(0);
     let mut confusion = vec![vec![0_u64; classes]; classes];
     let mut hash = Sha256::new();
@@ -148,17 +150,18 @@ pub fn retest(
     })
 }
 
-/// The scores of the image at `index`.
+/// The scores of the image at `index`, with `preprocess` as in [`retest`].
 ///
 /// # Errors
 /// If the model does not take the image or the run fails.
 pub fn classify(
     session: &mut dyn Session,
     dataset: &Dataset,
+    preprocess: Option<&Preprocess>,
     index: usize,
 ) -> Result<Prediction, BenchError> {
     let mut output = output(session, Some(dataset.class_count()))?;
-    let mut input = Input::new(session, dataset)?;
+    let mut input = Input::new(session, dataset, preprocess)?;
     input.fill(dataset, &[index]);
     session.run(&[input.tensor()], &mut [output.tensor()])?;
     Ok(Prediction { class: output.class(0), scores: output.reals(0) })

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use embdl_data::Split;
+use anyhow::{Context, Result, bail};
+use embdl_core::metadata::{Metadata, Preprocess};
+use embdl_core::tensor::Shape;
 use embdl_data::catalog::{self, LoadOptions, SearchPath};
+use embdl_data::folder::{self, Folder, FolderLimits};
+use embdl_data::{Dataset, Split};
 use embdl_flow::recipe::Recipe;
 use embdl_graph::zoo;
 
@@ -37,6 +40,49 @@ pub(crate) fn load(args: &DataArgs, validation_len: usize) -> Result<Split> {
     load_sized(args.dataset(""), args, validation_len, None)
 }
 
+/// A test set, and how its bytes become reals where its own normalization does not say it.
+pub(crate) struct TestImages {
+    pub(crate) dataset: Dataset,
+    pub(crate) preprocess: Option<Preprocess>,
+}
+
+/// Loads the test set for a network that takes `input` and records `metadata`.
+///
+/// Pictures of a folder become what the network's file says, at its size, and its labels number the classes if they are
+/// the names of the folders; other data sets have their own form.
+pub(crate) fn load_test(args: &DataArgs, input: Shape, metadata: &Metadata) -> Result<TestImages> {
+    if args.dataset("") != folder::NAME {
+        let dataset = load(args, 0)?.test.for_report().clone();
+        return Ok(TestImages { dataset, preprocess: None });
+    }
+    let search = SearchPath::from_env(args.data.clone());
+    let root = search.explicit.or(search.environment);
+    let root = root.context("--data names the folder with the pictures")?;
+    let test = root.join("test");
+    let root = if test.is_dir() { test } else { root };
+    let reading = || format!("loading pictures from {}", root.display());
+    let pictures = Folder::open(&root, &FolderLimits::default()).with_context(reading)?;
+    if input.rank() != 4 {
+        bail!("the network takes {input}, which is no picture");
+    }
+    let (all, size) = (0..pictures.len(), [input.dim(1), input.dim(2)]);
+    let preprocess = metadata.preprocess.clone();
+    let dataset = match &preprocess {
+        Some(preprocess) => pictures.prepared(all, size, preprocess),
+        None => pictures.dataset(all, size),
+    };
+    let mut dataset = dataset.with_context(reading)?;
+    if !metadata.labels.is_empty() {
+        match dataset.with_class_order(&metadata.labels) {
+            Some(ordered) => dataset = ordered,
+            None => eprintln!(
+                "embdl: the folders have other names than the file's labels; they are numbered by name"
+            ),
+        }
+    }
+    Ok(TestImages { dataset, preprocess })
+}
+
 /// Loads the data set of a recipe from where `args` say, pictures at the size that its network takes.
 pub(crate) fn load_for(recipe: &Recipe, args: &DataArgs) -> Result<Split> {
     let size = zoo::zeroed(&recipe.network).map(|graph| {
@@ -53,7 +99,7 @@ fn load_sized(
     size: Option<[usize; 2]>,
 ) -> Result<Split> {
     let search = SearchPath::from_env(args.data.clone());
-    if !embdl_data::synthetic::NAMES.contains(&name) && name != embdl_data::folder::NAME {
+    if !embdl_data::synthetic::NAMES.contains(&name) && name != folder::NAME {
         fetch(name, &search)?;
     }
     let default = LoadOptions::default();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreement::{Agreement, scores};
 use crate::calibrate::{Calibration, Observer};
 use crate::error::CompressError;
+use crate::float_layers::{FloatLayer, FloatLayers};
 use crate::glob;
 use crate::levels::drop_needless_levels;
 use crate::observe::observe;
@@ -41,6 +42,8 @@ pub struct PostTraining {
     pub per_channel: bool,
     /// Layers that stay float, by pattern.
     pub exclude: Vec<String>,
+    /// Layers that stay float beside those, chosen by what they cost on the samples.
+    pub float: Option<FloatLayers>,
     /// Cross-layer equalization.
     pub equalize: Use,
     /// What becomes of ReLU6 when layers are equalized.
@@ -63,6 +66,7 @@ impl Default for PostTraining {
             bits: vec![("*".into(), 8)],
             per_channel: true,
             exclude: Vec::new(),
+            float: None,
             equalize: Use::WhereItHelps,
             clipping: Clipping::Keep,
             bias_correction: Use::WhereItHelps,
@@ -93,6 +97,9 @@ pub struct PostTrainingReport {
     pub steps: Vec<PostTrainingStep>,
     /// Of the result with the float network, on calibration samples.
     pub agreement: Agreement,
+    /// Layers that were chosen to stay float, the costliest first.
+    #[serde(default)]
+    pub float: Vec<FloatLayer>,
     /// Every layer in integers, if asked for.
     pub layers: Vec<LayerQuality>,
 }
@@ -131,72 +138,24 @@ pub fn quantize_post_training(
     say("float network");
     let measured = samples.spread(MEASURED);
     let wanted = scores(graph, runtime, &measured)?;
-    let mut work = Work { runtime, samples, settings, measured, wanted, steps: Vec::new() };
-
-    say("quantize");
-    let mut begun = Instant::now();
-    let mut reference = graph.clone();
-    let mut best = work.quantize(&reference)?;
-    let what = format!(
-        "{} layers in integers, weights with a scale for each {}, ranges by {}",
-        best.layers().filter(|(_, weight)| weight.scales().is_some()).count(),
-        if settings.per_channel { "channel" } else { "tensor" },
-        settings.calibration.name(),
-    );
-    let mut agreement = work.step("quantize", what, begun, &best, None)?.0;
-
-    if settings.equalize != Use::Never {
-        say("equalize");
-        begun = Instant::now();
-        let mut equal = reference.clone();
-        let pass = EqualizeLayers {
-            runtime,
-            samples,
-            balance: if settings.per_channel { Balance::Activations } else { Balance::Weights },
-            clipping: settings.clipping,
-        };
-        let pairs = pass.run(&mut equal)?.layers.len();
-        if pairs > 0 {
-            let found = work.quantize(&equal)?;
-            let what = format!("channels of {pairs} layers scaled");
-            let enough = Agreement { sqnr_db: agreement.sqnr_db + EQUALIZE_WINS_DB, ..agreement };
-            let against = (settings.equalize == Use::WhereItHelps).then_some(enough);
-            let (after, kept) = work.step("equalize", what, begun, &found, against)?;
-            if kept {
-                (reference, best, agreement) = (equal, found, after);
-            }
+    let excluded = excluded(graph, settings)?;
+    let mut work =
+        Work { runtime, samples, settings, measured, wanted, excluded, steps: Vec::new() };
+    // What is learned is learned once, when it is known of which layers.
+    let mut done = work.quantize_all(graph, settings.float.is_none(), say)?;
+    let mut float = Vec::new();
+    if let Some(budget) = &settings.float {
+        say("choose float layers");
+        let begun = Instant::now();
+        let seen = (&work.measured, &work.wanted[..]);
+        let (chosen, found) = budget.choose(&done.reference, &done.best, runtime, seen)?;
+        work.keep_float(&chosen, found, begun);
+        if !chosen.is_empty() || settings.rounding_steps > 0 {
+            done = work.quantize_all(graph, true, say)?;
         }
+        float = chosen;
     }
-    if settings.rounding_steps > 0 {
-        say("learn rounding");
-        begun = Instant::now();
-        let mut rounded = best.clone();
-        let pass = LearnRounding {
-            runtime,
-            samples,
-            reference: &reference,
-            steps: settings.rounding_steps,
-        };
-        let report = pass.run(&mut rounded)?;
-        let changed = report.layers.iter().filter(|layer| layer.error > 0.0).count();
-        let what = format!("weights of {changed} layers rounded by learning");
-        let (after, kept) = work.step("learn-rounding", what, begun, &rounded, Some(agreement))?;
-        if kept {
-            (best, agreement) = (rounded, after);
-        }
-    }
-    if settings.bias_correction != Use::Never {
-        say("correct biases");
-        begun = Instant::now();
-        let mut corrected = best.clone();
-        CorrectBias { runtime, samples, reference: &reference }.run(&mut corrected)?;
-        let against = (settings.bias_correction == Use::WhereItHelps).then_some(agreement);
-        let what = "means of each channel".to_owned();
-        let (after, kept) = work.step("correct-bias", what, begun, &corrected, against)?;
-        if kept {
-            (best, agreement) = (corrected, after);
-        }
-    }
+    let Done { reference, best, agreement } = done;
     let layers = if settings.sensitivity {
         say("sensitivity of each layer");
         layer_quality(&reference, &best, runtime, &samples.spread(LAYER_SAMPLES))?
@@ -204,7 +163,7 @@ pub fn quantize_post_training(
         Vec::new()
     };
     *graph = best;
-    Ok(PostTrainingReport { steps: work.steps, agreement, layers })
+    Ok(PostTrainingReport { steps: work.steps, agreement, float, layers })
 }
 
 struct Work<'a> {
@@ -213,15 +172,117 @@ struct Work<'a> {
     settings: &'a PostTraining,
     measured: Samples,
     wanted: Vec<Vec<f32>>,
+    /// Names of the layers that stay float.
+    excluded: Vec<String>,
     steps: Vec<PostTrainingStep>,
 }
 
+/// A network in integers.
+struct Done {
+    /// The float network that it is compared with layer by layer.
+    reference: Graph,
+    best: Graph,
+    agreement: Agreement,
+}
+
 impl Work<'_> {
+    /// All steps, from the float network; learned rounding only if `learn` says so.
+    fn quantize_all(
+        &mut self,
+        graph: &Graph,
+        learn: bool,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Done, CompressError> {
+        let Self { runtime, samples, settings, .. } = *self;
+        say("quantize");
+        let mut begun = Instant::now();
+        let mut reference = graph.clone();
+        let mut best = self.quantize(&reference)?;
+        let what = format!(
+            "{} layers in integers, weights with a scale for each {}, ranges by {}",
+            best.layers().filter(|(_, weight)| weight.scales().is_some()).count(),
+            if settings.per_channel { "channel" } else { "tensor" },
+            settings.calibration.name(),
+        );
+        let mut agreement = self.step("quantize", what, begun, &best, None)?.0;
+
+        if settings.equalize != Use::Never {
+            say("equalize");
+            begun = Instant::now();
+            let mut equal = reference.clone();
+            let pass = EqualizeLayers {
+                runtime,
+                samples,
+                balance: if settings.per_channel { Balance::Activations } else { Balance::Weights },
+                clipping: settings.clipping,
+            };
+            let pairs = pass.run(&mut equal)?.layers.len();
+            if pairs > 0 {
+                let found = self.quantize(&equal)?;
+                let what = format!("channels of {pairs} layers scaled");
+                let enough =
+                    Agreement { sqnr_db: agreement.sqnr_db + EQUALIZE_WINS_DB, ..agreement };
+                let against = (settings.equalize == Use::WhereItHelps).then_some(enough);
+                let (after, kept) = self.step("equalize", what, begun, &found, against)?;
+                if kept {
+                    (reference, best, agreement) = (equal, found, after);
+                }
+            }
+        }
+        if learn && settings.rounding_steps > 0 {
+            say("learn rounding");
+            begun = Instant::now();
+            let mut rounded = best.clone();
+            let steps = settings.rounding_steps;
+            let pass = LearnRounding { runtime, samples, reference: &reference, steps };
+            let report = pass.run(&mut rounded)?;
+            let changed = report.layers.iter().filter(|layer| layer.error > 0.0).count();
+            let what = format!("weights of {changed} layers rounded by learning");
+            let against = Some(agreement);
+            let (after, kept) = self.step("learn-rounding", what, begun, &rounded, against)?;
+            if kept {
+                (best, agreement) = (rounded, after);
+            }
+        }
+        if settings.bias_correction != Use::Never {
+            say("correct biases");
+            begun = Instant::now();
+            let mut corrected = best.clone();
+            CorrectBias { runtime, samples, reference: &reference }.run(&mut corrected)?;
+            let against = (settings.bias_correction == Use::WhereItHelps).then_some(agreement);
+            let what = "means of each channel".to_owned();
+            let (after, kept) = self.step("correct-bias", what, begun, &corrected, against)?;
+            if kept {
+                (best, agreement) = (corrected, after);
+            }
+        }
+        Ok(Done { reference, best, agreement })
+    }
+
+    /// Notes which layers stay float from now on.
+    fn keep_float(&mut self, float: &[FloatLayer], agreement: Agreement, begun: Instant) {
+        let share = float.iter().map(|layer| layer.macs).sum::<f64>() * 100.0;
+        let what = match float.len() {
+            0 => "no layer: the target is met, or nothing that fits the budget wins enough".into(),
+            count => format!(
+                "{count} layers with {share:.1} % of the multiply-accumulates; from the start again"
+            ),
+        };
+        self.steps.push(PostTrainingStep {
+            step: "keep-float".into(),
+            what,
+            kept: !float.is_empty(),
+            seconds: begun.elapsed().as_secs_f64(),
+            agreement,
+        });
+        self.excluded.extend(float.iter().map(|layer| layer.layer.clone()));
+    }
+
     /// The float network `reference` in integers, with what calibration tells.
     fn quantize(&self, reference: &Graph) -> Result<Graph, CompressError> {
         let observers = observe(reference, self.runtime, self.samples)?;
         let mut graph = reference.clone();
-        quantize(&mut graph, &observers, self.settings)?;
+        quantize(&mut graph, &observers, self.settings, &self.excluded)?;
         Ok(graph)
     }
 
@@ -242,12 +303,8 @@ impl Work<'_> {
     }
 }
 
-/// Weights and activations in integers, save what is excluded.
-pub(crate) fn quantize(
-    graph: &mut Graph,
-    observers: &[Observer],
-    settings: &PostTraining,
-) -> Result<(), CompressError> {
+/// Names of the layers that the settings exclude.
+fn excluded(graph: &Graph, settings: &PostTraining) -> Result<Vec<String>, CompressError> {
     let names: Vec<String> = graph.layers().map(|(node, _)| node.name.clone()).collect();
     for pattern in &settings.exclude {
         if !names.iter().any(|name| glob::matches(pattern, name)) {
@@ -257,10 +314,21 @@ pub(crate) fn quantize(
             });
         }
     }
-    let excluded = |name: &str| settings.exclude.iter().any(|p| glob::matches(p, name));
-    let bits = names
-        .iter()
-        .filter(|name| !excluded(name))
+    let is_excluded = |name: &String| settings.exclude.iter().any(|p| glob::matches(p, name));
+    Ok(names.into_iter().filter(is_excluded).collect())
+}
+
+/// Weights and activations in integers, save what is excluded.
+fn quantize(
+    graph: &mut Graph,
+    observers: &[Observer],
+    settings: &PostTraining,
+    excluded: &[String],
+) -> Result<(), CompressError> {
+    let bits = graph
+        .layers()
+        .map(|(node, _)| &node.name)
+        .filter(|name| !excluded.contains(name))
         .filter_map(|name| {
             let (_, bits) = settings.bits.iter().find(|(p, _)| glob::matches(p, name))?;
             Some((name.clone(), *bits))

@@ -1,7 +1,7 @@
 //! Quantization layer by layer: how well each one is represented, and what it alone costs.
 
 use embdl_core::runtime::Runtime;
-use embdl_graph::{Graph, Node};
+use embdl_graph::{Graph, Node, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{Agreement, decibels, scores};
@@ -36,7 +36,6 @@ pub fn layer_quality(
     runtime: &dyn Runtime,
     samples: &Samples,
 ) -> Result<Vec<LayerQuality>, CompressError> {
-    let wanted = scores(reference, runtime, samples)?;
     let mut layers = Vec::new();
     let mut walked = graph.clone();
     walk(runtime, reference, &mut walked, samples, |graph, layer| {
@@ -55,17 +54,32 @@ pub fn layer_quality(
                 activations.add(&real, &held);
             }
         }
-        layers.push((layer.node, weights.decibels(), activations.decibels(), outputs.decibels()));
+        layers.push([weights.decibels(), activations.decibels(), outputs.decibels()]);
         Ok(())
     })?;
+    let costs = alone_costs(reference, graph, runtime, samples)?;
+    let quality = |((id, alone), ratios): ((NodeId, Agreement), [f64; 3])| {
+        let [weight_sqnr_db, activation_sqnr_db, output_sqnr_db] = ratios;
+        let layer = graph.nodes[id].name.clone();
+        LayerQuality { layer, weight_sqnr_db, activation_sqnr_db, output_sqnr_db, alone }
+    };
+    Ok(costs.into_iter().zip(layers).map(quality).collect())
+}
+
+/// For every integer layer of `graph`, in order, how the network agrees with `reference` if this layer alone is quantized.
+pub(crate) fn alone_costs(
+    reference: &Graph,
+    graph: &Graph,
+    runtime: &dyn Runtime,
+    samples: &Samples,
+) -> Result<Vec<(NodeId, Agreement)>, CompressError> {
+    let wanted = scores(reference, runtime, samples)?;
+    let is_integer = |node: &Node| bare(&node.op).is_some() && graph.computes_in_integers(node);
+    let layers = graph.nodes.iter().enumerate().filter(|(_, node)| is_integer(node));
     layers
-        .into_iter()
-        .map(|(id, weight_sqnr_db, activation_sqnr_db, output_sqnr_db)| {
-            let node = &graph.nodes[id];
+        .map(|(id, node)| {
             let one = alone(reference, graph, node);
-            let alone = Agreement::of(&wanted, &scores(&one, runtime, samples)?);
-            let layer = node.name.clone();
-            Ok(LayerQuality { layer, weight_sqnr_db, activation_sqnr_db, output_sqnr_db, alone })
+            Ok((id, Agreement::of(&wanted, &scores(&one, runtime, samples)?)))
         })
         .collect()
 }

@@ -2,8 +2,9 @@
 
 use embdl_compress::passes::{Balance, Clipping, CorrectBias, EqualizeLayers, LearnRounding};
 use embdl_compress::{
-    Agreement, Calibration, CompressError, EncodeOptions, Pass, PostTraining, Samples, Use, encode,
-    layer_quality, lift, observe, quantize_post_training, scores,
+    Agreement, Calibration, CompressError, EncodeOptions, FloatLayer, FloatLayers, Pass,
+    PostTraining, Samples, Use, encode, layer_quality, lift, observe, quantize_post_training,
+    scores,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::kernels::Reference;
@@ -179,6 +180,59 @@ fn excluded_layers_stay_float_and_kinds_change_only_where_they_meet() {
         &mut |_| (),
     );
     assert!(matches!(error, Err(CompressError::NoSuchLayer { .. })));
+}
+
+/// The report of post-training quantization with `budget` for float layers, and the network.
+fn with_budget(budget: FloatLayers) -> (embdl_compress::PostTrainingReport, Graph) {
+    let settings = PostTraining { float: Some(budget), ..plain() };
+    let (mut graph, samples) = (network(), samples(1, 24));
+    let report =
+        quantize_post_training(&mut graph, &Reference::runtime(), &samples, &settings, &mut |_| ());
+    (report.unwrap(), graph)
+}
+
+#[test]
+fn costly_layers_stay_float_until_the_target_is_met() {
+    let before = agreement(&network(), &quantized(&plain()));
+    let two = FloatLayers { target_db: 150.0, share: 1.0, layers: Some(2) };
+    let (report, graph) = with_budget(two);
+    // The channels between these two have ranges of 1 to 1000 in common levels: one of them in floats wins nothing.
+    let mut names: Vec<&str> = report.float.iter().map(|layer| layer.layer.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["depthwise", "expand"], "{report:?}");
+    assert!(report.agreement.sqnr_db > report.steps[0].agreement.sqnr_db, "{report:?}");
+    let is_float =
+        |name: &str| graph.layers().any(|(node, w)| node.name == name && w.levels().is_none());
+    assert!(is_float("depthwise") && is_float("expand") && !is_float("stem"));
+    assert!(agreement(&network(), &graph).sqnr_db > before.sqnr_db, "other samples too");
+
+    let (report, graph) = with_budget(FloatLayers { target_db: 150.0, share: 1.0, layers: None });
+    assert!(report.float.len() >= 2, "{report:?}");
+    let closer = agreement(&network(), &graph).sqnr_db;
+    assert!(closer > before.sqnr_db + 6.0, "{closer} after {before:?}");
+
+    let (report, _) = with_budget(FloatLayers { target_db: 1.0, share: 1.0, layers: None });
+    assert!(report.float.is_empty() && report.steps.len() == 2, "met already: {report:?}");
+}
+
+#[test]
+fn the_budget_of_float_layers_is_a_share_of_the_network() {
+    for share in [0.0, 0.1, 0.4, 1.0] {
+        let (report, _) = with_budget(FloatLayers { target_db: 150.0, share, layers: None });
+        let [macs, weights] = [|layer: &FloatLayer| layer.macs, |layer: &FloatLayer| layer.weights]
+            .map(|of| report.float.iter().map(of).sum::<f64>());
+        assert!(macs.max(weights) <= share + 1e-9, "{macs} and {weights} of {share}");
+        assert!(share > 0.0 || report.float.is_empty(), "{report:?}");
+        assert!(share < 1.0 || report.float.len() > 1, "{report:?}");
+    }
+    let wrong = PostTraining {
+        float: Some(FloatLayers { share: 1.5, ..FloatLayers::default() }),
+        ..plain()
+    };
+    let runtime = Reference::runtime();
+    let error =
+        quantize_post_training(&mut network(), &runtime, &samples(1, 2), &wrong, &mut |_| ());
+    assert!(matches!(error, Err(CompressError::Setting { .. })), "{error:?}");
 }
 
 #[test]

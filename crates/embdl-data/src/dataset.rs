@@ -204,6 +204,25 @@ impl Dataset {
         }
     }
 
+    /// The same images with the classes in another order, which has all of their names once; otherwise nothing.
+    #[must_use]
+    pub fn with_class_order(&self, names: &[String]) -> Option<Self> {
+        let place = |class: &String| names.iter().position(|name| name == class);
+        let places: Vec<u8> = self
+            .classes
+            .iter()
+            .map(|class| u8::try_from(place(class)?).ok())
+            .collect::<Option<_>>()?;
+        let mut seen = places.clone();
+        seen.sort_unstable();
+        seen.dedup();
+        (seen.len() == names.len() && names.len() == self.classes.len()).then(|| Self {
+            labels: self.labels.iter().map(|&label| places[usize::from(label)]).collect(),
+            classes: names.to_vec(),
+            ..self.clone()
+        })
+    }
+
     /// A copy with only the first `len` images, or all where there are fewer.
     #[must_use]
     pub fn head(&self, len: usize) -> Self {

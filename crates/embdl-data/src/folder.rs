@@ -1,7 +1,8 @@
 //! Image folders: one folder for each class, JPEG and PNG files in it.
 //!
 //! Opening one lists names and reads no picture. Pictures are decoded when they are asked for, one at a time on each
-//! thread, scaled so that they cover the network's input, and cut to it around their middle.
+//! thread, and prepared as a network's file says, or else scaled so that they cover its input and cut to it around their
+//! middle.
 //!
 //! ```no_run
 //! use embdl_data::folder::{Folder, FolderLimits};
@@ -18,9 +19,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use embdl_core::metadata::Filter;
+use embdl_core::metadata::{Filter, Preprocess};
 
 use crate::image::{Image, ImageError, ImageLimits, Rect};
+use crate::preprocess::prepare;
 use crate::{Dataset, DatasetError, DatasetParts, Normalization};
 
 /// Its name where a name of the catalog is asked for.
@@ -204,10 +206,7 @@ impl Folder {
     /// # Panics
     /// If there is no such picture.
     pub fn image(&self, index: usize, size: [usize; 2]) -> Result<Vec<u8>, FolderError> {
-        let path = self.path(index);
-        let failed = |source| FolderError::Image { path: path.to_owned(), source };
-        let image = Image::open(path, &self.limits.image).map_err(failed)?;
-        cover(&image, size).map_err(failed)
+        self.decode(index, |image| cover(image, size))
     }
 
     /// Decodes the pictures of `range` on all cores.
@@ -222,9 +221,48 @@ impl Folder {
         range: core::ops::Range<usize>,
         size: [usize; 2],
     ) -> Result<Dataset, FolderError> {
-        let [height, width] = size;
+        self.all(range, [size[0], size[1], 3], |image| cover(image, size))
+    }
+
+    /// [`dataset`](Self::dataset) of pictures that are [prepared](prepare) as `preprocess` says: bytes in the order of
+    /// the network's channels, which become reals by `preprocess` and not by the normalization of the data set.
+    ///
+    /// # Errors
+    /// Those of [`dataset`](Self::dataset), and pictures that are too small to be cropped.
+    ///
+    /// # Panics
+    /// If there are no such pictures.
+    pub fn prepared(
+        &self,
+        range: core::ops::Range<usize>,
+        size: [usize; 2],
+        preprocess: &Preprocess,
+    ) -> Result<Dataset, FolderError> {
+        let shape = [size[0], size[1], preprocess.channels.count()];
+        self.all(range, shape, |image| prepare(preprocess, image, size))
+    }
+
+    /// Picture `index` as `form` gives it.
+    fn decode(
+        &self,
+        index: usize,
+        form: impl Fn(&Image) -> Result<Vec<u8>, ImageError>,
+    ) -> Result<Vec<u8>, FolderError> {
+        let path = self.path(index);
+        let failed = |source| FolderError::Image { path: path.to_owned(), source };
+        let image = Image::open(path, &self.limits.image).map_err(failed)?;
+        form(&image).map_err(failed)
+    }
+
+    /// The pictures of `range` in images of `height`, `width` and `channels`, as `form` gives them.
+    fn all(
+        &self,
+        range: core::ops::Range<usize>,
+        [height, width, channels]: [usize; 3],
+        form: impl Fn(&Image) -> Result<Vec<u8>, ImageError> + Sync,
+    ) -> Result<Dataset, FolderError> {
         let files = &self.files[range.clone()];
-        let image_len = height.checked_mul(width).and_then(|area| area.checked_mul(3));
+        let image_len = height.checked_mul(width).and_then(|area| area.checked_mul(channels));
         let total = image_len.and_then(|len| len.checked_mul(files.len()));
         let (Some(image_len), Some(total)) =
             (image_len, total.filter(|total| *total <= self.limits.max_data_bytes))
@@ -233,14 +271,14 @@ impl Folder {
             return Err(FolderError::TooLarge { images, height, width, max_data_bytes });
         };
         if image_len == 0 {
-            return Err(DatasetError::ImageSize { height, width, channels: 3 }.into());
+            return Err(DatasetError::ImageSize { height, width, channels }.into());
         }
         let mut images = vec![0; total];
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let share = files.len().div_ceil(threads).max(1);
-        let decode = |first: usize, out: &mut [u8]| -> Result<(), FolderError> {
+        let fill = |first: usize, out: &mut [u8]| -> Result<(), FolderError> {
             for (index, out) in (first..).zip(out.chunks_exact_mut(image_len)) {
-                out.copy_from_slice(&self.image(index, size)?);
+                out.copy_from_slice(&self.decode(index, &form)?);
             }
             Ok(())
         };
@@ -248,7 +286,7 @@ impl Folder {
             let firsts = (range.start..).step_by(share);
             let workers: Vec<_> = firsts
                 .zip(images.chunks_mut(share * image_len))
-                .map(|(first, out)| scope.spawn(move || decode(first, out)))
+                .map(|(first, out)| scope.spawn(move || fill(first, out)))
                 .collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("decoding returns"))
         })?;
@@ -258,7 +296,7 @@ impl Folder {
             labels: files.iter().map(|(_, label)| *label).collect(),
             height,
             width,
-            channels: 3,
+            channels,
             classes: self.classes.clone(),
             normalization: normalization(),
         })?)

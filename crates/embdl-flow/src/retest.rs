@@ -115,7 +115,7 @@ pub(crate) fn latencies(
                 ..LoadOptions::default()
             };
             let mut session = open(&choice.runtime)?.load(&model, &options)?;
-            let mut input = Input::new(session.as_ref(), test)?;
+            let mut input = Input::new(session.as_ref(), test, None)?;
             input.fill(test, &[0]);
             all.push(latency(label, &time(session.as_mut(), &choice, &input, 0.3)?));
         }
@@ -165,7 +165,7 @@ fn one(
     let mut session = open(&choice.runtime)?.load(&model, &options)?;
     let what = format!("{} {}", choice.runtime, choice.isa);
     let mut done = 0;
-    Ok(retest(session.as_mut(), choice, test, |images| {
+    Ok(retest(session.as_mut(), choice, test, None, |images| {
         done += images;
         if done % 256 == 0 || done == test.len() {
             progress.images(&what, done, test.len());

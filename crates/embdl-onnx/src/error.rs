@@ -83,6 +83,15 @@ pub enum ImportError {
         #[source]
         source: NodeError,
     },
+    /// A property of the model that belongs to this program is not what it writes.
+    #[error("the property {key} of the model cannot be read: {source}")]
+    Property {
+        /// Name of the property.
+        key: &'static str,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The result is not a graph.
     #[error(transparent)]
     Graph(#[from] GraphError),

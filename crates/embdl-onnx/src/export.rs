@@ -15,6 +15,7 @@ use tract_onnx::pb::{
 
 use crate::error::ExportError;
 use crate::layout::{self, NCHW_TO_NHWC, NHWC_TO_NCHW, Order, View, sample_dims};
+use crate::metadata;
 use writer::{Writer, float_attribute, int_attribute, ints_attribute, tensor_info};
 
 /// Operator set that is written.
@@ -39,7 +40,8 @@ pub struct ExportOptions {
 ///
 /// Weights are [effective](embdl_graph::Param::effective): pruned ones zero, shared ones their centroid, integers
 /// their level times scale. The batch is the symbolic dimension `N`. Levels of activations
-/// ([`Value::quant`](embdl_graph::Value::quant)) are written if [`ExportOptions::quantized`] asks for them. Reading the
+/// ([`Value::quant`](embdl_graph::Value::quant)) are written if [`ExportOptions::quantized`] asks for them. Preprocessing
+/// and labels become properties of the model, `embdl.preprocess` and `embdl.labels`, as JSON. Reading the
 /// file back gives the same graph, with free weights where they are written as floats, and with batch normalization in the
 /// layers before it.
 ///
@@ -55,16 +57,20 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, ExportError> {
 /// Those of [`export`].
 pub fn export_with(graph: &Graph, options: &ExportOptions) -> Result<Vec<u8>, ExportError> {
     graph.validate()?;
-    let metadata = options.metadata.iter();
+    let mut properties = metadata::properties(&graph.metadata);
+    properties.extend(
+        options
+            .metadata
+            .iter()
+            .map(|(key, value)| StringStringEntryProto { key: key.clone(), value: value.clone() }),
+    );
     let model = ModelProto {
         ir_version: IR_VERSION,
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         producer_name: "embeddedDL".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         doc_string: options.doc.clone(),
-        metadata_props: metadata
-            .map(|(key, value)| StringStringEntryProto { key: key.clone(), value: value.clone() })
-            .collect(),
+        metadata_props: properties,
         graph: Some(Exporter::new(graph, options.quantized).run()?),
         ..ModelProto::default()
     };

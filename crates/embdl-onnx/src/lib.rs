@@ -17,6 +17,7 @@ mod error;
 mod export;
 mod import;
 mod layout;
+mod metadata;
 mod registry;
 mod tensor;
 mod wire;

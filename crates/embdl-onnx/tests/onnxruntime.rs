@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::peer::{self, Case};
 use common::random::random_graph;
 use common::{assert_close, evaluate, in_graph_order, noise, runtime};
@@ -166,6 +168,86 @@ fn quantized_graphs_agree() {
         );
         assert!(largest <= f32::max(1.0, 0.5 * rounding), "{}", graph.name);
         assert!(same + 1 >= BATCH, "{}", graph.name);
+    }
+}
+
+/// The node `id` as a network of its own.
+fn single(graph: &Graph, id: usize) -> Graph {
+    let node = &graph.nodes[id];
+    let mut inputs = node.inputs.clone();
+    inputs.sort_unstable();
+    inputs.dedup();
+    let values = inputs.iter().chain([&node.output]);
+    let place = |value: &usize| inputs.iter().position(|input| input == value).expect("an input");
+    let params = node.weight.iter().chain(&node.bias);
+    let alone = embdl_graph::Node {
+        inputs: node.inputs.iter().map(place).collect(),
+        output: inputs.len(),
+        weight: node.weight.map(|_| 0),
+        bias: node.bias.map(|_| usize::from(node.weight.is_some())),
+        ..node.clone()
+    };
+    Graph {
+        name: node.name.clone(),
+        values: values.map(|&value| graph.values[value].clone()).collect(),
+        nodes: vec![alone],
+        params: params.map(|&param| graph.params[param].clone()).collect(),
+        inputs: (0..inputs.len()).collect(),
+        outputs: vec![inputs.len()],
+        metadata: graph.metadata.clone(),
+    }
+}
+
+/// Where a chain of layers in levels drifts apart from ONNX Runtime, no layer of it does: on the same levels, each gives
+/// the same levels but for sums that lie between two.
+#[test]
+fn single_layers_in_levels_agree() {
+    let mut options = ExportOptions::default();
+    options.quantized = true;
+    for name in ["mobilenet-v1-0.25-cifar10", "mobilenet-v2-0.35-cifar10"] {
+        let graph = quantized(named(name), true);
+        let mut all = graph.clone();
+        all.outputs = graph.nodes.iter().map(|node| node.output).collect();
+        let inputs = samples(&graph, 1).swap_remove(0);
+        let results = runtime::run(&all, &inputs, 1).expect("runs");
+        let written = all.outputs.iter().copied().zip(results);
+        let values: BTreeMap<usize, Vec<f32>> =
+            graph.inputs.iter().copied().zip(inputs).chain(written).collect();
+        let integer = graph.nodes.iter().enumerate();
+        let integer = integer.filter(|(_, node)| graph.computes_in_integers(node));
+        // Scores that no other layer takes have no levels; they are floats on both sides.
+        let integer = integer.filter(|(_, node)| graph.values[node.output].quant.is_some());
+        let layers: Vec<(Graph, Vec<Vec<f32>>)> = integer
+            .map(|(id, node)| {
+                let mut inputs = node.inputs.clone();
+                inputs.sort_unstable();
+                inputs.dedup();
+                let inputs = inputs.iter().map(|value| values[value].clone()).collect();
+                (single(&graph, id), inputs)
+            })
+            .collect();
+        let case = |(layer, inputs): &(Graph, Vec<Vec<f32>>)| {
+            let bytes = export_with(layer, &options).expect("exports");
+            Case::new(bytes, layer, core::slice::from_ref(inputs))
+        };
+        let Some(found) = peer::onnx_runtime(&layers.iter().map(case).collect::<Vec<_>>()) else {
+            return;
+        };
+        let (mut elements, mut different) = (0, 0);
+        for ((layer, inputs), found) in layers.iter().zip(&found) {
+            let value = &layer.values[layer.outputs[0]];
+            let scale = value.quant.expect("levels").scale;
+            let expected = runtime::run(layer, inputs, 1).expect("runs").swap_remove(0);
+            let found = in_graph_order(&found[0], value.shape);
+            let apart: Vec<f32> =
+                found.iter().zip(&expected).map(|(a, b)| ((a - b) / scale).abs()).collect();
+            let most = apart.iter().copied().fold(0.0, f32::max);
+            assert!(most < 1.01, "{name}, {}: {most} levels", layer.name);
+            elements += apart.len();
+            different += apart.iter().filter(|&&levels| levels > 0.5).count();
+        }
+        eprintln!("{name}: {different} of {elements} levels of single layers differ by one");
+        assert!(1000 * different <= elements, "{name}: {different} of {elements}");
     }
 }
 

@@ -242,3 +242,148 @@ fn functions_and_slopes() {
     let expected = Unary::Clip { min: f32::NEG_INFINITY, max: 0.25 };
     assert_eq!(graph.nodes[0].op, Op::Unary(expected));
 }
+
+/// Slice of `x` along one axis.
+fn slice(from: &str, to: &str, bounds: [&str; 4]) -> NodeProto {
+    node("Slice", &[from, bounds[0], bounds[1], bounds[2], bounds[3]], to)
+}
+
+#[test]
+fn parts_of_activations_are_picked() {
+    let constants = || {
+        let far = i64::from(i32::MAX);
+        vec![
+            ints("zero", &[0]),
+            ints("one", &[1]),
+            ints("two", &[2]),
+            ints("three", &[3]),
+            ints("last", &[-1]),
+            ints("far", &[far]),
+            floats("w", &[6, 2, 1, 1]),
+        ]
+    };
+    let conv = || node("Conv", &["x", "w"], "c");
+    // Channels from the start, from the middle and every other one, rows and columns, and the columns from the end.
+    let ways = [
+        ["zero", "three", "one", "one"],
+        ["two", "last", "one", "one"],
+        ["one", "far", "one", "two"],
+        ["one", "three", "two", "one"],
+        ["zero", "far", "two", "two"],
+        ["zero", "last", "three", "one"],
+        ["one", "far", "last", "two"],
+    ];
+    for bounds in ways {
+        let graph = check(vec![conv(), slice("c", "y", bounds)], constants());
+        let convolutions = names(&graph).iter().filter(|name| **name == "conv2d").count();
+        assert_eq!(convolutions, 2, "{bounds:?}: {graph}");
+    }
+    // All of it is nothing to do, of the batch too.
+    let whole = vec![
+        slice("x", "a", ["zero", "far", "zero", "one"]),
+        slice("a", "b", ["zero", "far", "one", "one"]),
+        node("Relu", &["b"], "y"),
+    ];
+    assert_eq!(names(&check(whole, constants())), ["relu"]);
+    // Four quarters of the pixels as channels, as YOLOv5 begins.
+    let focus = vec![
+        slice("x", "rows0", ["zero", "far", "two", "two"]),
+        slice("x", "rows1", ["one", "far", "two", "two"]),
+        slice("rows0", "a", ["zero", "far", "three", "two"]),
+        slice("rows1", "b", ["zero", "far", "three", "two"]),
+        slice("rows0", "c", ["one", "far", "three", "two"]),
+        slice("rows1", "d", ["one", "far", "three", "two"]),
+        with_int(node("Concat", &["a", "b", "c", "d"], "y"), "axis", 1),
+    ];
+    check(focus, constants());
+    // A row of features, in the order of the file.
+    let row = vec![node("Flatten", &["x"], "f"), slice("f", "y", ["three", "last", "one", "one"])];
+    check(row, constants());
+}
+
+#[test]
+fn splits_give_what_is_read_of_them() {
+    let split = |from: &str, inputs: &[&str], outputs: &[&str], axis| {
+        let mut split = node("Split", &[&[from], inputs].concat(), outputs[0]);
+        split.output = outputs.iter().map(|&name| name.into()).collect();
+        with_int(split, "axis", axis)
+    };
+    let constants = || vec![ints("parts", &[1, 3, 2]), floats("w", &[6, 2, 1, 1])];
+    let conv = || node("Conv", &["x", "w"], "c");
+    // ShuffleNet's unit: one half stays, the other is computed on.
+    let halves = vec![
+        conv(),
+        split("c", &[], &["a", "b"], 1),
+        node("Relu", &["b"], "r"),
+        with_int(node("Concat", &["a", "r"], "y"), "axis", 1),
+    ];
+    assert_eq!(check(halves, constants()).layers().count(), 3);
+    let some = vec![
+        conv(),
+        split("c", &["parts"], &["a", "b", "d"], -3),
+        with_int(node("Concat", &["d", "a"], "y"), "axis", 1),
+    ];
+    assert_eq!(check(some, constants()).layers().count(), 3, "what nobody reads is not made");
+    let rows = vec![split("x", &[], &["a", "b"], 2), node("Add", &["a", "b"], "y")];
+    check(rows, constants());
+    let none = vec![conv(), split("c", &["parts"], &["y"], 1)];
+    let error = import(&model(none, constants()).encode_to_vec(), &ImportOptions::default());
+    assert!(error.unwrap_err().to_string().contains("split"));
+}
+
+#[test]
+fn parts_that_need_more_than_a_choice_are_refused() {
+    let refused = |bounds: [i64; 4]| {
+        let [start, end, axis, step] = bounds.map(|bound| vec![bound]);
+        let constants =
+            vec![ints("s", &start), ints("e", &end), ints("a", &axis), ints("t", &step)];
+        let bytes = model(vec![slice("x", "y", ["s", "e", "a", "t"])], constants).encode_to_vec();
+        import(&bytes, &ImportOptions::default()).unwrap_err().to_string()
+    };
+    assert!(refused([-1, -9, 1, -1]).contains("steps"), "backwards");
+    assert!(refused([0, 1, 0, 1]).contains("the batch stays whole"));
+    assert!(refused([1, 1, 1, 1]).contains("ends"), "nothing");
+    assert!(refused([0, 1, 4, 1]).contains("axes"));
+    let gather = vec![node("Gather", &["x", "i"], "y")];
+    let bytes = model(gather, vec![ints("i", &[0])]).encode_to_vec();
+    let error = import(&bytes, &ImportOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("Gather") && error.contains("docs/src/operators.md"), "{error}");
+}
+
+#[test]
+fn inputs_of_channels_last_stay_so_behind_what_prepares_them() {
+    let to_nchw =
+        |from: &str, to: &str| with_ints(node("Transpose", &[from], to), "perm", &[0, 3, 1, 2]);
+    let pads = ints("pads", &[0, 0, 1, 0, 0, 0, 0, 0]);
+    let constants = vec![scalar("half", 0.5), pads, floats("w", &[3, 4, 1, 1])];
+    // `[1, 2, 4, 4]` is height 2, width 4 and 4 channels here.
+    let nodes = vec![
+        node("Mul", &["x", "half"], "m"),
+        node("Pad", &["m", "pads"], "p"),
+        to_nchw("p", "t"),
+        node("Conv", &["t", "w"], "y"),
+    ];
+    let bytes = model(nodes, constants).encode_to_vec();
+    let imported = embdl_onnx::import_with_layouts(&bytes, &ImportOptions::default()).unwrap();
+    assert_eq!(imported.inputs, [embdl_onnx::Layout::Same]);
+    let graph = &imported.graph;
+    assert_eq!(graph.values[graph.inputs[0]].shape, embdl_core::tensor::Shape::nhwc(1, 2, 4, 4));
+    let output = graph.values[graph.outputs[0]].shape;
+    assert_eq!(output, embdl_core::tensor::Shape::nhwc(1, 2, 5, 3), "{graph}");
+}
+
+#[test]
+fn cubes_of_channels_last_keep_their_channels() {
+    // Height, width and channels are 4: a gate for each channel, in the order that the file has behind its transpose.
+    let perm = |from: &str, to: &str, perm: &[i64]| {
+        with_ints(node("Transpose", &[from], to), "perm", perm)
+    };
+    let nodes = vec![
+        node("Conv", &["x", "w"], "c"),
+        perm("c", "l", &[0, 2, 3, 1]),
+        with_ints(node("ReduceMax", &["l"], "g"), "axes", &[1, 2]),
+        node("Mul", &["l", "g"], "m"),
+        perm("m", "y", &[0, 3, 1, 2]),
+    ];
+    check(nodes, vec![floats("w", &[4, 2, 1, 1])]);
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use common::random::random_graph;
 use common::{assert_close, evaluate, noise, tract};
+use embdl_core::metadata::{Channels, Preprocess};
 use embdl_core::op::{Activation, Op};
 use embdl_core::tensor::Shape;
 use embdl_graph::{Form, Graph, GraphBuilder, zoo};
@@ -124,6 +125,15 @@ fn the_file_says_where_it_comes_from() {
     assert_eq!(model.doc_string, "trained on nothing");
     assert_eq!(model.metadata_props[0].key, "seed");
     assert_eq!(model.graph.expect("a graph").name, "lenet-300-100");
+}
+
+#[test]
+fn preprocessing_and_labels_come_back() {
+    let mut graph = zoo::lenet5(1);
+    graph.metadata.preprocess = Some(Preprocess::unit(Channels::Gray));
+    graph.metadata.labels = (0..10).map(|digit| format!("digit {digit}")).collect();
+    assert_eq!(reimport(&graph), graph);
+    check_with_tract(&graph);
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         let mut session = load(&model, &choice, clock, arguments)?;
         let line = match &dataset {
             Some(dataset) if !is_bench => {
-                serde_json::to_string(&retest(session.as_mut(), &choice, dataset, |_| {})?)?
+                serde_json::to_string(&retest(session.as_mut(), &choice, dataset, None, |_| {})?)?
             }
             _ => {
                 let input = input(session.as_ref(), dataset.as_ref())?;
@@ -95,7 +95,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 /// The first image of the data set, or noise.
 fn input(session: &dyn Session, dataset: Option<&Dataset>) -> Result<Input> {
     let Some(dataset) = dataset else { return Ok(Input::random(session)?) };
-    let mut input = Input::new(session, dataset)?;
+    let mut input = Input::new(session, dataset, None)?;
     input.fill(dataset, &[0]);
     Ok(input)
 }

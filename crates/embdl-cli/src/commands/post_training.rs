@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use embdl_bench::open;
 use embdl_compress::passes::Clipping;
 use embdl_compress::{
-    Calibration, EncodeOptions, LayerQuality, PostTraining, PostTrainingReport, Use, encode,
-    quantize_post_training,
+    Calibration, EncodeOptions, FloatLayer, FloatLayers, LayerQuality, PostTraining,
+    PostTrainingReport, Use, encode, quantize_post_training,
 };
 use serde::Serialize;
 
@@ -51,6 +51,13 @@ pub(crate) struct PostTrainingArgs {
     /// Layers that stay float, such as 'classifier*'; may be given several times.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    /// Keep the layers float that win most, as the calibration pictures tell: auto for up to 10 % of the
+    /// multiply-accumulates and of the weights, auto:20% for another share, auto:3 for a number of layers.
+    #[arg(long, value_name = "auto[:LIMIT]", value_parser = float)]
+    float: Option<FloatLayers>,
+    /// Signal to error of the scores, on the calibration pictures, at which --float keeps no more layers.
+    #[arg(long, value_name = "DB", requires = "float", default_value_t = FloatLayers::default().target_db)]
+    float_target: f64,
     /// Also print what quantization costs in each layer.
     #[arg(long)]
     sensitivity: bool,
@@ -66,6 +73,7 @@ impl PostTrainingArgs {
             bits: if self.bits.is_empty() { default.bits } else { self.bits.clone() },
             per_channel: !self.per_tensor,
             exclude: self.exclude.clone(),
+            float: self.float.map(|budget| FloatLayers { target_db: self.float_target, ..budget }),
             equalize: self.equalize,
             clipping: self.clipping,
             bias_correction: self.bias_correction,
@@ -134,6 +142,9 @@ pub(crate) fn run(
         })
         .collect();
     print!("{}", text::columns(&["step", "", "top-1 as float", "SQNR", "time", ""], &rows));
+    if !done.report.float.is_empty() {
+        print!("\n{}\n", float_layers(&done.report.float));
+    }
     if !done.report.layers.is_empty() {
         print!("\n{}\n", layers(&done.report.layers));
     }
@@ -144,6 +155,19 @@ pub(crate) fn run(
         out.display()
     );
     Ok(Outcome::Passed)
+}
+
+/// The table of layers that were chosen to stay float.
+fn float_layers(layers: &[FloatLayer]) -> String {
+    let rows: Vec<Vec<String>> = layers
+        .iter()
+        .map(|layer| {
+            let percent = |share: f64| format!("{:.1} %", share * 100.0);
+            let alone = format!("{:.1} dB", layer.alone.sqnr_db);
+            vec![layer.layer.clone(), percent(layer.macs), percent(layer.weights), alone]
+        })
+        .collect();
+    text::columns(&["stays float", "MACs", "weights", "network, if it alone is not"], &rows)
 }
 
 /// The table of single layers.
@@ -177,6 +201,25 @@ fn calibration(text: &str) -> Result<Calibration, String> {
             share.parse().map(Calibration::Percentile).map_err(|error| error.to_string())
         }
         _ => Err("expected mse, min-max, or percentile:SHARE".into()),
+    }
+}
+
+fn float(text: &str) -> Result<FloatLayers, String> {
+    let default = FloatLayers::default();
+    let limit = match text.split_once(':') {
+        None if text == "auto" => return Ok(default),
+        Some(("auto", limit)) => limit,
+        _ => return Err("expected auto, auto:LAYERS, or auto:SHARE%".into()),
+    };
+    match limit.strip_suffix('%') {
+        None => {
+            let layers = limit.parse().map_err(|error| format!("{limit}: {error}"))?;
+            Ok(FloatLayers { layers: Some(layers), share: 1.0, ..default })
+        }
+        Some(share) => {
+            let percent: f64 = share.parse().map_err(|error| format!("{share}: {error}"))?;
+            Ok(FloatLayers { share: percent / 100.0, ..default })
+        }
     }
 }
 
@@ -214,5 +257,11 @@ mod tests {
         assert_eq!(bits("fc*=6"), Ok(("fc*".into(), 6)));
         assert!(bits("fc*=many").is_err());
         assert_eq!(when("never"), Ok(Use::Never));
+        assert_eq!(float("auto"), Ok(FloatLayers::default()));
+        let three = float("auto:3").unwrap();
+        assert!(three.layers == Some(3) && three.share >= 1.0, "{three:?}");
+        let quarter = float("auto:25%").unwrap();
+        assert!((quarter.share - 0.25).abs() < 1e-9 && quarter.layers.is_none(), "{quarter:?}");
+        assert!(float("auto:many").is_err() && float("3").is_err());
     }
 }

@@ -14,7 +14,7 @@ use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
 use serde::Serialize;
 
 use super::read;
-use crate::data::{self, DataArgs};
+use crate::data::{self, DataArgs, TestImages};
 use crate::metadata::MetadataArgs;
 use crate::{Outcome, text};
 use photos::{Options, Photos};
@@ -94,11 +94,13 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let threads = args.threads;
     let options = LoadOptions { isa, threads, clock, tuner, ..LoadOptions::default() };
     let mut session = open(&choice.runtime)?.load(&model, &options)?;
+    let input = shape_of(&model.inputs);
     // The session keeps what it needs: weights are not held twice.
     drop(model);
     drop(bytes);
     if args.pictures.is_empty() {
-        return test_image(args, session.as_mut(), &choice.runtime, json);
+        let images = data::load_test(&args.data, input, &metadata)?;
+        return test_image(args, session.as_mut(), &images, &choice.runtime, json);
     }
     let (top, profile) = (args.top, args.profile);
     let options = Options { metadata: &metadata, is_probability, top, profile };
@@ -116,15 +118,15 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
 fn test_image(
     args: &Args,
     session: &mut dyn Session,
+    images: &TestImages,
     runtime: &str,
     json: bool,
 ) -> Result<Outcome> {
-    let split = data::load(&args.data, 0)?;
-    let test = split.test.for_report();
+    let TestImages { dataset: test, preprocess } = images;
     if args.index >= test.len() {
         bail!("there is no test image {}; there are {}", args.index, test.len());
     }
-    let prediction = classify(session, test, args.index)?;
+    let prediction = classify(session, test, preprocess.as_ref(), args.index)?;
     let mut scores: Vec<(String, f32)> =
         test.classes().iter().cloned().zip(prediction.scores.iter().copied()).collect();
     scores.sort_by(|a, b| b.1.total_cmp(&a.1));

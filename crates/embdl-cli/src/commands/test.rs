@@ -9,7 +9,7 @@ use embdl_core::runtime::{LoadOptions, Runtime};
 use embdl_flow::progress::Progress;
 
 use super::read;
-use crate::data::{self, DataArgs};
+use crate::data::{self, DataArgs, TestImages};
 use crate::progress::Bars;
 use crate::{Outcome, text};
 
@@ -19,6 +19,7 @@ use crate::{Outcome, text};
 Examples:
   embdl test lenet-5.embdl                                  (every runtime and instruction set of this machine)
   embdl test lenet-5.embdl --dataset mnist --runtime atom --isa sse41
+  embdl test mobilenet.embdl --dataset folder --data pets   (pets/test/CLASS/*.jpg, prepared as the file says)
   embdl test lenet-5.embdl --min-accuracy 0.91 --json       (exit status 3 below)")]
 pub(crate) struct Args {
     /// The file.
@@ -44,8 +45,10 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let path = args.model.display();
     let model =
         format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
-    let split = data::load(&args.data, 0)?;
-    let test = split.test.for_report();
+    let input = model.inputs.first().context("the model has no input")?;
+    let shape = model.values[*input].kind.shape;
+    let TestImages { dataset: test, preprocess } =
+        data::load_test(&args.data, shape, &model.metadata)?;
     let test = args.images.map_or_else(|| test.clone(), |images| test.head(images));
     let wanted = chosen(args.runtime.as_deref(), args.isa.as_deref())?;
     let bars = Bars::new();
@@ -56,7 +59,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
         let what = format!("{} {}", choice.runtime, choice.isa);
         bars.begin(&what);
         let mut done = 0;
-        let report = retest(session.as_mut(), &choice, &test, |images| {
+        let report = retest(session.as_mut(), &choice, &test, preprocess.as_ref(), |images| {
             done += images;
             bars.images(&what, done, test.len());
         })?;

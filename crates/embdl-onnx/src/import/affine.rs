@@ -307,7 +307,8 @@ impl<'a> Importer<'a> {
         match dims.as_slice() {
             &[c, h, w] => {
                 let is_plain = own == dims && source.order.is_plain();
-                let is_map = own == [h, w, c];
+                // A cube has the sizes of both; only one element has the order of both.
+                let is_map = own == [h, w, c] && c * h * w == 1;
                 if is_plain && !is_map { natural } else { vec![1, 2, 0] }
             }
             _ => natural,

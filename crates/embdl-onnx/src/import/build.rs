@@ -12,6 +12,11 @@ use crate::error::NodeError;
 use crate::layout::Order;
 use crate::tensor::Constant;
 
+/// Operators that files for `[n, h, w, c]` have between the input and its transpose: scaling, normalization, pads.
+const EITHER_ORDER: [&str; 8] = ["Add", "Cast", "Div", "Identity", "Mul", "Neg", "Pad", "Sub"];
+/// Most of them in a row.
+const PASSED: usize = 6;
+
 impl<'a> Importer<'a> {
     /// Lets the node's output stand for `binding`.
     pub(super) fn bind(&mut self, node: &'a NodeProto, binding: Binding) -> Result<(), NodeError> {
@@ -218,14 +223,22 @@ impl<'a> Importer<'a> {
         self.alias(node, source)
     }
 
-    /// Whether every reader of `name` transposes it from `[n, h, w, c]` to `[n, c, h, w]`.
+    /// Whether every reader of `name` transposes it from `[n, h, w, c]` to `[n, c, h, w]`, at once or behind operators to
+    /// which the order of dimensions is all the same.
     pub(super) fn becomes_nchw(&self, name: &str) -> bool {
-        let to_nchw = |node: &&NodeProto| {
-            node.op_type == "Transpose"
-                && node
-                    .attribute
-                    .iter()
-                    .any(|perm| perm.name == "perm" && perm.ints == [0, 3, 1, 2])
+        self.is_transposed(name, PASSED)
+    }
+
+    fn is_transposed(&self, name: &str, steps: usize) -> bool {
+        let to_nchw = |node: &&NodeProto| match node.op_type.as_str() {
+            "Transpose" => {
+                let mut attributes = node.attribute.iter();
+                attributes.any(|perm| perm.name == "perm" && perm.ints == [0, 3, 1, 2])
+            }
+            op if steps > 0 && EITHER_ORDER.contains(&op) => {
+                node.output.first().is_some_and(|output| self.is_transposed(output, steps - 1))
+            }
+            _ => false,
         };
         self.readers.get(name).is_some_and(|readers| readers.iter().all(to_nchw))
     }

@@ -193,7 +193,6 @@ impl<'a> Importer<'a> {
             outputs.push(self.output(&output.name, &mut fixed)?);
         }
         self.finish_levels();
-        self.graph.validate()?;
         Ok((self.graph, inputs, outputs))
     }
 
@@ -292,7 +291,8 @@ impl<'a> Importer<'a> {
             return Err(NodeError::Count { what: "outputs", found, expected: "1" });
         }
         // A second output (a mask, indices, running means) that nobody reads does no harm.
-        for (at, name) in node.output.iter().enumerate().skip(1) {
+        let own = if node.op_type == "Split" { usize::MAX } else { 1 };
+        for (at, name) in node.output.iter().enumerate().skip(own) {
             let read = self.readers.contains_key(name.as_str());
             if !name.is_empty() && (read || self.outputs.contains(name.as_str())) {
                 return Err(NodeError::Count { what: "outputs", found: at + 1, expected: "1" });

@@ -14,6 +14,7 @@ mod names;
 mod pad;
 pub(crate) mod pool;
 mod shapes;
+mod slice;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +26,7 @@ use prost::Message as _;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 
 use crate::error::ImportError;
-use crate::{OPSETS, wire};
+use crate::{OPSETS, metadata, wire};
 use external::Folder;
 pub(crate) use importer::Importer;
 
@@ -81,6 +82,7 @@ pub struct Imported {
 /// The graph computes what the file says for a batch of one, with activations in NHWC order; its weights are free, save
 /// those of quantized models. Batch normalization, biases that are added and ReLUs become part of the layer before
 /// them, dropout and identities vanish. Values and parameters keep their names, nodes those that are unique.
+/// Preprocessing and labels are read where [`export`](crate::export) wrote them.
 ///
 /// # Errors
 /// If the bytes are not an ONNX model, or it has something that a graph cannot express; the error names the node, the
@@ -148,6 +150,7 @@ fn read(
 ) -> Result<Imported, ImportError> {
     let domains = model.opset_import.iter();
     let opset = domains.filter(|entry| is_onnx(&entry.domain)).map(|entry| entry.version).max();
+    let metadata = metadata::read(&model.metadata_props)?;
     let mut graph = model.graph.ok_or(ImportError::NoGraph)?;
     let opset = opset
         .filter(|version| OPSETS.contains(version))
@@ -156,7 +159,9 @@ fn read(
     let sparse = core::mem::take(&mut graph.sparse_initializer);
     take_constants(&mut graph, &mut constants);
     let importer = Importer::new(&graph, opset, options, folder, len_bytes);
-    let (graph, inputs, outputs) = importer.run(constants, sparse)?;
+    let (mut graph, inputs, outputs) = importer.run(constants, sparse)?;
+    graph.metadata = metadata;
+    graph.validate()?;
     Ok(Imported { graph, inputs, outputs })
 }
 
