@@ -51,15 +51,19 @@ impl Quant {
 
     /// Nearest level to `real`, ties up, saturating; NaN becomes the zero point.
     #[must_use]
+    #[inline]
     pub fn quantize(self, real: f32) -> u8 {
-        let level = libm::floorf(real / self.scale + 0.5) + f32::from(self.zero_point);
-        if level.is_nan() {
-            return self.zero_point;
-        }
+        // Without a branch and without a call, so that loops over it become vectors: beyond these bounds all levels are the
+        // same, and within them the floor is a truncation that may be one too large.
+        let steps = crate::kernels::clamp(real / self.scale + 0.5, (-512.0, 512.0));
+        #[expect(clippy::cast_possible_truncation, reason = "clamped; NaN becomes 0")]
+        let truncated = steps as i32;
+        #[expect(clippy::cast_precision_loss, reason = "at most 512")]
+        let floor = truncated - i32::from(steps < truncated as f32);
         #[expect(clippy::cast_possible_truncation, reason = "clamped to 0..=255")]
         #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
         {
-            level.clamp(0.0, 255.0) as u8
+            (floor + i32::from(self.zero_point)).clamp(0, 255) as u8
         }
     }
 
@@ -191,6 +195,30 @@ mod tests {
         for (low, high) in [(-1.0, 1.0), (0.0, 6.0), (-0.3, 0.0), (0.5, 3.0), (-7.7, 0.01)] {
             let quant = Quant::from_range(low, high);
             assert_eq!(quant.dequantize(quant.quantize(0.0)), 0.0, "range {low}..{high}");
+        }
+    }
+
+    #[test]
+    fn quantization_is_the_clamped_floor_of_every_kind_of_float() {
+        for (scale, zero_point) in [(1.0, 0), (0.037, 255), (1e-30, 7), (3e30, 128)] {
+            let quant = Quant { scale, zero_point };
+            for bits in (0..u32::MAX).step_by(9973).chain([0x7fc0_0000, 0xff80_0000, 1 << 31]) {
+                let real = f32::from_bits(bits);
+                let level = libm::floorf(real / scale + 0.5) + f32::from(zero_point);
+                let expected = if level.is_nan() {
+                    zero_point
+                } else {
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "clamped"
+                    )]
+                    {
+                        level.clamp(0.0, 255.0) as u8
+                    }
+                };
+                assert_eq!(quant.quantize(real), expected, "{real:e} by {quant:?}");
+            }
         }
     }
 
