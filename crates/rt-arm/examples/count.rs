@@ -59,10 +59,12 @@ fn run(
     let is_float = session.inputs()[0].kind.dtype == DType::F32;
     let input = if is_float { TensorRef::F32(&floats) } else { TensorRef::U8(&levels) };
     let result = session.outputs()[0].kind;
-    let (mut sums, mut out) = (vec![0; result.shape.len()], vec![0.0; result.shape.len()]);
+    let count = result.shape.len();
+    let (mut sums, mut bytes, mut out) = (vec![0; count], vec![0; count], vec![0.0; count]);
     for _ in 0..runs {
         let out = match result.dtype {
             DType::F32 => TensorMut::F32(&mut out),
+            DType::U8 => TensorMut::U8(&mut bytes),
             _ => TensorMut::I32(&mut sums),
         };
         session.run(&[input], &mut [out])?;
@@ -70,7 +72,7 @@ fn run(
     for node in session.profile().iter().flat_map(|profile| &profile.nodes) {
         println!("{} {} {}", node.name, node.kernel, node.macs);
     }
-    core::hint::black_box((out, sums));
+    core::hint::black_box((out, bytes, sums));
     Ok(())
 }
 
