@@ -1,10 +1,12 @@
-//! Runs a LeNet so many times, for counting instructions or timing from outside.
+//! Runs a LeNet, or the network of a file, so many times, for counting instructions or timing from outside.
 //!
 //! ```text
 //! count lenet300|lenet5 f32|int8|int7|int6|int4 RUNS [ISA [DENSITY_PERCENT]]
+//! count FILE.embdl nodes|whole RUNS [ISA]
 //! ```
 //! With a density, dense layers run as sparse rows (`int4` and 100 percent: as codebook indices). The instructions of
-//! one inference are the difference between two numbers of runs, by their difference.
+//! one inference are the difference between two numbers of runs, by their difference. `nodes` reads the clock before and
+//! after each node, and prints the nodes and their kernels.
 
 #[cfg(target_arch = "aarch64")]
 #[path = "count/net.rs"]
@@ -17,34 +19,67 @@ fn main() {
 
 #[cfg(target_arch = "aarch64")]
 fn main() -> Result<(), Box<dyn core::error::Error>> {
-    use embdl_core::runtime::{LoadOptions, Runtime, WeightForm};
-    use embdl_core::tensor::{DType, TensorMut, TensorRef};
+    use embdl_core::format::{self, Limits};
+    use embdl_core::runtime::{LoadOptions, WeightForm};
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |at: usize| arguments.get(at).map(String::as_str);
+    let [Some(name), Some(how)] = [argument(0), argument(1)] else {
+        return Err("usage: count NET ELEMENTS RUNS [ISA [DENSITY_PERCENT]]".into());
+    };
+    let runs = argument(2).unwrap_or("1").parse()?;
     let density = argument(4).map(str::parse).transpose()?;
-    let bits = match argument(1) {
-        Some("f32") => None,
-        Some(name) => Some(name.trim_start_matches("int").parse()?),
-        None => return Err("usage: count NET ELEMENTS RUNS [ISA [DENSITY_PERCENT]]".into()),
+    let mut options = LoadOptions { isa: argument(3).map(String::from), ..LoadOptions::default() };
+    if name.ends_with(".embdl") {
+        options.clock = (how == "nodes").then_some(nanoseconds);
+        let bytes = std::fs::read(name)?;
+        return run(&format::read(&bytes, &Limits::default())?, &options, runs);
+    }
+    let bits = match how {
+        "f32" => None,
+        how => Some(how.trim_start_matches("int").parse()?),
     };
-    let net = net::lenet(argument(0) == Some("lenet5"), bits, density.unwrap_or(100))?;
-    let options = LoadOptions {
-        isa: argument(3).map(String::from),
-        weights: if density.is_some() { WeightForm::Compressed } else { WeightForm::Dense },
-        ..LoadOptions::default()
-    };
-    let mut session = rt_arm::runtime()?.load(&net.model(), &options)?;
+    options.weights = if density.is_some() { WeightForm::Compressed } else { WeightForm::Dense };
+    let net = net::lenet(name == "lenet5", bits, density.unwrap_or(100))?;
+    run(&net.model(), &options, runs)
+}
+
+#[cfg(target_arch = "aarch64")]
+fn run(
+    model: &embdl_core::model::Model<'_>,
+    options: &embdl_core::runtime::LoadOptions,
+    runs: usize,
+) -> Result<(), Box<dyn core::error::Error>> {
+    use embdl_core::runtime::Runtime;
+    use embdl_core::tensor::{DType, TensorMut, TensorRef};
+
+    let mut session = rt_arm::runtime()?.load(model, options)?;
     let len = session.inputs()[0].kind.shape.len();
     let (floats, levels) = (vec![0.5; len], vec![100; len]);
     let is_float = session.inputs()[0].kind.dtype == DType::F32;
     let input = if is_float { TensorRef::F32(&floats) } else { TensorRef::U8(&levels) };
-    let (mut out_f32, mut out_i32) = ([0.0; 10], [0; 10]);
-    for _ in 0..argument(2).unwrap_or("1").parse()? {
-        let out =
-            if is_float { TensorMut::F32(&mut out_f32) } else { TensorMut::I32(&mut out_i32) };
+    let result = session.outputs()[0].kind;
+    let count = result.shape.len();
+    let (mut sums, mut bytes, mut out) = (vec![0; count], vec![0; count], vec![0.0; count]);
+    for _ in 0..runs {
+        let out = match result.dtype {
+            DType::F32 => TensorMut::F32(&mut out),
+            DType::U8 => TensorMut::U8(&mut bytes),
+            _ => TensorMut::I32(&mut sums),
+        };
         session.run(&[input], &mut [out])?;
     }
-    core::hint::black_box((out_f32, out_i32));
+    for node in session.profile().iter().flat_map(|profile| &profile.nodes) {
+        println!("{} {} {}", node.name, node.kernel, node.macs);
+    }
+    core::hint::black_box((out, bytes, sums));
     Ok(())
+}
+
+#[cfg(target_arch = "aarch64")]
+fn nanoseconds() -> u64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

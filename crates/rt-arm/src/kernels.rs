@@ -1,13 +1,16 @@
 //! Which vector code each job of a level runs on. The only calls from ordinary code into `#[target_feature]` functions.
 
+use embdl_core::kernels::conv::{prepare_f32, ways_f32};
 use embdl_core::kernels::{
-    CodebookQ8, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, RowsF32,
-    RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
+    KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
+    WindowGeometry,
 };
 
 use crate::detect::Level;
 
 mod codebook;
+mod conv;
 mod depthwise;
 mod gemm;
 mod output;
@@ -33,7 +36,7 @@ impl Kernels for ArmKernels {
     }
 
     fn tile_f32(&self) -> Tile {
-        gemm::neon::TILE_F32
+        gemm::f32::TILE
     }
 
     fn tile_q8(&self) -> Tile {
@@ -45,7 +48,7 @@ impl Kernels for ArmKernels {
 
     fn kernel_name(&self, kind: KernelKind) -> &'static str {
         match (kind, self.level) {
-            (KernelKind::GemmF32, _) => "gemm_f32_f32_8x8__neon",
+            (KernelKind::GemmF32, _) => "gemm_f32_f32_8x12__neon",
             (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_2x8c16__neon",
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
@@ -64,9 +67,23 @@ impl Kernels for ArmKernels {
         density < sparse::density_threshold(self.level, quantized)
     }
 
+    fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+        ways_f32(*self, problem)
+    }
+
+    fn conv_f32(
+        &self,
+        way: &str,
+        problem: &ConvProblem,
+        weights: ConvWeights<'_, f32, f32>,
+        clamp: (f32, f32),
+    ) -> PreparedF32 {
+        prepare_f32(*self, way, problem, weights, clamp)
+    }
+
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
         // SAFETY: every level implies NEON, and a level exists only where it was detected.
-        unsafe { gemm::neon::gemm_f32(job, out) }
+        unsafe { gemm::f32::gemm(job, out) }
     }
 
     fn gemm_q8(&self, job: &GemmQ8<'_>, out: OutQ8<'_>) {

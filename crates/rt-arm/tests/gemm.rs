@@ -8,9 +8,9 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, PackedF32, PackedQ8, Referen
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::{Guarded, Random};
 
-/// Sizes around the tiles of all levels: 8, 4, 2 and 1 rows, panels of 4 channels in groups of 1, 2 and 4, 16 steps.
+/// Sizes around the tiles of all levels: 1 to 8 rows, panels of 12 channels and of 4 in groups of 1, 2 and 4, 16 steps.
 const ROWS: [usize; 10] = [0, 1, 2, 3, 4, 7, 8, 9, 15, 17];
-const CHANNELS: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17];
+const CHANNELS: [usize; 15] = [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 25];
 const DEPTHS: [usize; 16] = [0, 1, 3, 4, 5, 8, 15, 16, 17, 25, 31, 32, 33, 48, 64, 79];
 
 struct Case {
@@ -35,6 +35,9 @@ fn cases() -> Vec<Case> {
     cases.push(Case { m: 1, n: 300, k: 784, gaps: (0, 0) });
     cases.push(Case { m: 576, n: 20, k: 25, gaps: (0, 0) });
     cases.push(Case { m: 64, n: 50, k: 500, gaps: (0, 0) });
+    // More steps than a block of rows holds, and more rows.
+    cases.push(Case { m: 9, n: 29, k: 2051, gaps: (1, 2) });
+    cases.push(Case { m: 45, n: 13, k: 1025, gaps: (0, 0) });
     cases
 }
 

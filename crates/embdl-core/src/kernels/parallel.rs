@@ -67,6 +67,12 @@ impl<'a, T> Shared<'a, T> {
         self.len == 0
     }
 
+    /// The first element, for tasks that write elements here and there: those of different tasks must differ.
+    #[must_use]
+    pub const fn as_mut_ptr(&self) -> *mut T {
+        self.data
+    }
+
     /// The elements of `range`.
     ///
     /// # Safety

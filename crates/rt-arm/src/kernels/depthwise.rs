@@ -10,11 +10,12 @@
 //! The last channels of a pixel are done again with those before them to fill a vector.
 
 use core::arch::aarch64::*;
+use core::ops::Range;
 
 use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, OutQ8, WindowGeometry, depthwise};
 
 use super::output::{self, Sink};
-use super::window::{Taps, for_each_group};
+use super::window::{Taps, for_each_group, full_columns};
 
 /// Results in a row that are computed together.
 const TOGETHER: usize = 4;
@@ -30,6 +31,14 @@ pub(super) fn depthwise_f32(job: &DepthwiseF32<'_>, out: &mut [f32]) {
         return depthwise::depthwise_f32(job, out);
     }
     check(&job.geometry, job.input.len(), job.weights.len(), job.bias.len(), out.len());
+    let geometry = &job.geometry;
+    if geometry.kernel == [3, 3] && geometry.dilation == [1, 1] {
+        match geometry.stride {
+            [_, 1] => return rows_3x3::<1>(job, out),
+            [_, 2] => return rows_3x3::<2>(job, out),
+            _ => {}
+        }
+    }
     for_each_group(&job.geometry, TOGETHER, |result, results, taps| {
         let mut base = 0;
         while base < channels {
@@ -44,6 +53,138 @@ pub(super) fn depthwise_f32(job: &DepthwiseF32<'_>, out: &mut [f32]) {
             base += if wide { 8 } else { 4 };
         }
     });
+}
+
+/// Windows of 3x3 that are `S` columns apart, a row of results at a time, a vector of channels at a time: the weights stay in
+/// registers, and four results share the columns that their windows have in common.
+#[target_feature(enable = "neon")]
+fn rows_3x3<const S: usize>(job: &DepthwiseF32<'_>, out: &mut [f32]) {
+    let geometry = &job.geometry;
+    let full = full_columns(geometry);
+    let row = geometry.output[1] * geometry.input[2];
+    for (oy, out) in out[..geometry.output_len()].chunks_exact_mut(row).enumerate() {
+        let taps = geometry.valid_taps(0, oy);
+        match taps.len() {
+            3 => row_3x3::<S, 3>(job, oy, taps.start, full.clone(), out),
+            2 => row_3x3::<S, 2>(job, oy, taps.start, full.clone(), out),
+            1 => row_3x3::<S, 1>(job, oy, taps.start, full.clone(), out),
+            _ => row_3x3::<S, 0>(job, oy, 0, full.clone(), out),
+        }
+    }
+}
+
+/// Row `oy` of the results, of whose taps the `R` rows from `tap` on are in the input; `full` columns of results have all
+/// three columns of taps there.
+#[target_feature(enable = "neon")]
+fn row_3x3<const S: usize, const R: usize>(
+    job: &DepthwiseF32<'_>,
+    oy: usize,
+    tap: usize,
+    full: Range<usize>,
+    out: &mut [f32],
+) {
+    let geometry = &job.geometry;
+    let [height, width, channels] = geometry.input;
+    let y = if R > 0 { geometry.input_position(0, oy, tap) } else { 0 };
+    assert!(y + R <= height && tap + R <= 3);
+    assert!((full.is_empty() || geometry.input_position(1, full.end - 1, 2) < width));
+    let (low, high) = (vdupq_n_f32(job.clamp.0), vdupq_n_f32(job.clamp.1));
+    let clamp = |sum| vminq_f32(vmaxq_f32(sum, low), high);
+    for ox in (0..full.start).chain(full.end..geometry.output[1]) {
+        let columns = geometry.valid_taps(1, ox);
+        let x = if columns.is_empty() { 0 } else { geometry.input_position(1, ox, columns.start) };
+        assert!(x + columns.len() <= width);
+        let input = job.input.as_ptr().wrapping_add((y * width + x) * channels);
+        let out = &mut out[ox * channels..][..channels];
+        for base in (0..channels).step_by(4) {
+            let base = base.min(channels - 4);
+            // SAFETY: there is a bias for each channel, and the vector from `base` is among them.
+            let mut sum = unsafe { vld1q_f32(job.bias.as_ptr().add(base)) };
+            for j in 0..columns.len() {
+                for r in 0..R {
+                    let at = (tap + r) * 3 + columns.start + j;
+                    // SAFETY: nine times `channels` weights, and asserted above: R rows of the input, and these columns.
+                    unsafe {
+                        let w = vld1q_f32(job.weights.as_ptr().add(at * channels + base));
+                        let x = vld1q_f32(input.add((r * width + j) * channels + base));
+                        sum = vfmaq_f32(sum, x, w);
+                    }
+                }
+            }
+            // SAFETY: `channels` results.
+            unsafe { vst1q_f32(out.as_mut_ptr().add(base), clamp(sum)) };
+        }
+    }
+    if full.is_empty() {
+        return;
+    }
+    for base in (0..channels).step_by(4) {
+        let base = base.min(channels - 4);
+        // SAFETY: there is a bias for each channel, and the vector from `base` is among them.
+        let bias = unsafe { vld1q_f32(job.bias.as_ptr().add(base)) };
+        let mut w = [[bias; 3]; R];
+        for (r, w) in w.iter_mut().enumerate() {
+            for (j, w) in w.iter_mut().enumerate() {
+                let at = ((tap + r) * 3 + j) * channels + base;
+                // SAFETY: there are nine times `channels` weights, and `tap + R` is at most three.
+                *w = unsafe { vld1q_f32(job.weights.as_ptr().add(at)) };
+            }
+        }
+        let x = geometry.input_position(1, full.start, 0);
+        let line = width * channels;
+        let mut input = job.input.as_ptr().wrapping_add(y * line + x * channels + base);
+        let mut to = out.as_mut_ptr().wrapping_add(full.start * channels + base);
+        let mut left = full.len();
+        while left >= TOGETHER {
+            // SAFETY: asserted above: R rows of the input, and the columns of all full windows.
+            let sums = unsafe { windows_3x3::<S, R, TOGETHER>(input, line, channels, &w, bias) };
+            for (r, sum) in sums.into_iter().enumerate() {
+                // SAFETY: a result of the row, of `channels` elements.
+                unsafe { vst1q_f32(to.add(r * channels), clamp(sum)) };
+            }
+            input = input.wrapping_add(TOGETHER * S * channels);
+            to = to.wrapping_add(TOGETHER * channels);
+            left -= TOGETHER;
+        }
+        for _ in 0..left {
+            // SAFETY: as above.
+            unsafe {
+                let [sum] = windows_3x3::<S, R, 1>(input, line, channels, &w, bias);
+                vst1q_f32(to, clamp(sum));
+            }
+            input = input.wrapping_add(S * channels);
+            to = to.wrapping_add(channels);
+        }
+    }
+}
+
+/// The sums of `N` neighbouring windows, of which the first starts at `input`.
+///
+/// # Safety
+/// `R` rows, `line` apart, of `S * (N - 1) + 3` vectors, `channels` apart.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn windows_3x3<const S: usize, const R: usize, const N: usize>(
+    input: *const f32,
+    line: usize,
+    channels: usize,
+    w: &[[float32x4_t; 3]; R],
+    bias: float32x4_t,
+) -> [float32x4_t; N] {
+    let mut sums = [bias; N];
+    for (r, w) in w.iter().enumerate() {
+        let row = super::gemm::opaque(input.wrapping_add(r * line));
+        for column in 0..S * (N - 1) + 3 {
+            // SAFETY: by the contract.
+            let x = unsafe { vld1q_f32(row.add(column * channels)) };
+            for (n, sum) in sums.iter_mut().enumerate() {
+                if (S * n..S * n + 3).contains(&column) {
+                    *sum = vfmaq_f32(*sum, x, w[column - S * n]);
+                }
+            }
+        }
+    }
+    sums
 }
 
 /// Depthwise convolution, integer; pads have the zero point and so add nothing.

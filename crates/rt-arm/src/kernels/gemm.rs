@@ -13,6 +13,7 @@ use core::arch::asm;
 use core::ops::Range;
 
 pub(super) mod dotprod;
+pub(super) mod f32;
 pub(super) mod neon;
 
 /// Output channels of a panel: one vector of 32-bit accumulators.
@@ -63,7 +64,7 @@ fn load_tail(row: &[u8]) -> uint8x16_t {
     reason = "nothing is read or written through the pointer"
 )]
 #[inline]
-fn opaque<T>(pointer: *const T) -> *const T {
+pub(super) fn opaque<T>(pointer: *const T) -> *const T {
     let mut same = pointer;
     // SAFETY: no instruction, so nothing is read, written or changed.
     unsafe {

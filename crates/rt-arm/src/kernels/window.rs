@@ -66,7 +66,7 @@ pub(super) fn for_each_group(
 }
 
 /// The results of a row whose windows miss no column of taps.
-fn full_columns(geometry: &WindowGeometry) -> Range<usize> {
+pub(super) fn full_columns(geometry: &WindowGeometry) -> Range<usize> {
     let is_full = |&ox: &usize| geometry.valid_taps(1, ox).len() == geometry.kernel[1];
     let Some(first) = (0..geometry.output[1]).find(is_full) else { return 0..0 };
     let last = (first..geometry.output[1]).rfind(is_full).unwrap_or(first);

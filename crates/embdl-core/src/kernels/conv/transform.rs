@@ -303,6 +303,9 @@ fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
     let at = [job.tile / job.tiles_across * OUT, job.tile % job.tiles_across * OUT];
     let [rows, columns] = [0, 1].map(|axis| OUT.min(job.output[axis] - at[axis]));
     assert!(n >= S::LANES && job.products.len() >= (IN * IN - 1) * job.position_stride + n);
+    let (first_channel, last) = (job.first_channel, [at[0] + rows - 1, at[1] + columns - 1]);
+    let last = (last[0] * job.output[1] + last[1]) * job.out_stride + first_channel + n;
+    assert!(last <= out.len(), "{last} results of {}", out.len());
     let (low, high) = (simd.splat(job.clamp.0), simd.splat(job.clamp.1));
     for channel in (0..n).step_by(S::LANES) {
         let channel = channel.min(n - S::LANES);
@@ -321,15 +324,14 @@ fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
         // SAFETY: a vector of biases from `channel`.
         let bias = unsafe { simd.load(job.bias.as_ptr().add(channel)) };
         for (y, half) in halves.into_iter().take(rows).enumerate() {
-            let results = F::output(simd, half);
-            for (x, result) in results.into_iter().take(columns).enumerate() {
-                let pixel = (at[0] + y) * job.output[1] + at[1] + x;
-                let first = pixel * job.out_stride + job.first_channel + channel;
+            let pixel = (at[0] + y) * job.output[1] + at[1];
+            let row = out.as_mut_ptr().wrapping_add(pixel * job.out_stride + first_channel);
+            let mut to = row.wrapping_add(channel);
+            for result in F::output(simd, half).into_iter().take(columns) {
                 let result = simd.clamp(simd.add(result, bias), low, high);
-                // SAFETY: pixels of different tiles and channels of different groups are disjoint.
-                let part = unsafe { out.part(first..first + S::LANES) };
-                // SAFETY: LANES floats.
-                unsafe { simd.store(part.as_mut_ptr(), result) };
+                // SAFETY: asserted above for the last pixel and channel; those of different tiles and groups are disjoint.
+                unsafe { simd.store(to, result) };
+                to = to.wrapping_add(job.out_stride);
             }
         }
     }

@@ -1,0 +1,135 @@
+//! Float convolutions by Winograd and with windows read in place: what embdl-core's drivers ask of NEON.
+
+use core::arch::aarch64::*;
+
+use embdl_core::kernels::conv::transform::{self, InputTiles, OutputTiles, Size};
+use embdl_core::kernels::conv::{ConvLevel, Costs, Names};
+use embdl_core::kernels::gemm::Runs;
+use embdl_core::kernels::lanes::Lanes;
+use embdl_core::kernels::parallel::Shared;
+use embdl_core::kernels::{GemmF32, Tile};
+
+use super::{ArmKernels, gemm};
+
+impl ConvLevel for ArmKernels {
+    const NAMES: Names = Names {
+        direct: "conv_f32_f32_8x12__neon",
+        winograd_f4: "winograd_f32_f32_4x4__neon",
+        winograd_f6: "winograd_f32_f32_6x4__neon",
+    };
+    const LANES: usize = 4;
+    const MR: usize = gemm::f32::MR;
+    // By instructions: `cargo xtask bench --count`.
+    const COSTS: Costs = Costs { transform: [9.0, 11.0], read: [1.0, 3.0] };
+
+    fn tile(self) -> Tile {
+        gemm::f32::TILE
+    }
+
+    fn gemm(self, job: &GemmF32<'_>, out: &mut [f32]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected; so it is below.
+        unsafe { gemm::f32::gemm(job, out) }
+    }
+
+    fn gemm_runs(self, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gemm::f32::gemm_runs(job, runs, out) }
+    }
+
+    fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {
+        match size {
+            // SAFETY: as above.
+            Size::F4 => unsafe { input_f4(job, out) },
+            // SAFETY: as above.
+            Size::F6 => unsafe { input_f6(job, out) },
+        }
+    }
+
+    fn output(self, size: Size, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+        match size {
+            // SAFETY: as above.
+            Size::F4 => unsafe { output_f4(job, out) },
+            // SAFETY: as above.
+            Size::F6 => unsafe { output_f6(job, out) },
+        }
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn input_f4(job: &InputTiles<'_>, out: &mut [f32]) {
+    transform::input_f4(Neon::new(), job, out);
+}
+
+#[target_feature(enable = "neon")]
+fn input_f6(job: &InputTiles<'_>, out: &mut [f32]) {
+    transform::input_f6(Neon::new(), job, out);
+}
+
+#[target_feature(enable = "neon")]
+fn output_f4(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_f4(Neon::new(), job, out);
+}
+
+#[target_feature(enable = "neon")]
+fn output_f6(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_f6(Neon::new(), job, out);
+}
+
+/// NEON's vectors; made only by functions that have the instructions enabled.
+#[derive(Clone, Copy, Debug)]
+struct Neon(());
+
+impl Neon {
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Lanes for Neon {
+    const LANES: usize = 4;
+    type F32 = float32x4_t;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        // SAFETY: a value of the type proves that NEON is there; so it is below.
+        unsafe { vdupq_n_f32(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, at: *const f32) -> float32x4_t {
+        // SAFETY: by the contract.
+        unsafe { vld1q_f32(at) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32, x: float32x4_t) {
+        // SAFETY: by the contract.
+        unsafe { vst1q_f32(at, x) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vaddq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vsubq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, sum: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vfmaq_f32(sum, a, b) }
+    }
+
+    #[inline(always)]
+    fn clamp(self, x: float32x4_t, low: float32x4_t, high: float32x4_t) -> float32x4_t {
+        // SAFETY: as above.
+        unsafe { vminq_f32(vmaxq_f32(x, low), high) }
+    }
+}
