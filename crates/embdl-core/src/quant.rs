@@ -60,7 +60,6 @@ impl Quant {
         let truncated = steps as i32;
         #[expect(clippy::cast_precision_loss, reason = "at most 512")]
         let floor = truncated - i32::from(steps < truncated as f32);
-        #[expect(clippy::cast_possible_truncation, reason = "clamped to 0..=255")]
         #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
         {
             (floor + i32::from(self.zero_point)).clamp(0, 255) as u8
