@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
 }
 
 #[cfg(target_arch = "aarch64")]
+#[expect(clippy::print_stdout, reason = "results of a command-line program")]
 fn run(
     model: &embdl_core::model::Model<'_>,
     options: &embdl_core::runtime::LoadOptions,

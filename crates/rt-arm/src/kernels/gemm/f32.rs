@@ -212,12 +212,14 @@ fn panels(job: &GemmF32<'_>, piece: &Piece, block: &[MaybeUninit<f32>; BLOCK], o
             let rows = each + usize::from(tile < more);
             macro_rules! tiles {
                 ($($m:literal)+) => {
-                    match (rows, count.div_ceil(LANES)) {
-                        // SAFETY: `gemm_runs` checked weights, biases and results, and `pack` wrote the tile's rows.
-                        $(($m, 1) => unsafe { one_tile::<$m, 1>(job, piece, &place) },
-                        ($m, 2) => unsafe { one_tile::<$m, 2>(job, piece, &place) },
-                        ($m, _) => unsafe { one_tile::<$m, 3>(job, piece, &place) },)+
-                        _ => unreachable!("tiles of 1 to {MR} rows"),
+                    // SAFETY: `gemm_runs` checked weights, biases and results, and `pack` wrote the tile's rows.
+                    unsafe {
+                        match (rows, count.div_ceil(LANES)) {
+                            $(($m, 1) => one_tile::<$m, 1>(job, piece, &place),
+                            ($m, 2) => one_tile::<$m, 2>(job, piece, &place),
+                            ($m, _) => one_tile::<$m, 3>(job, piece, &place),)+
+                            _ => unreachable!("tiles of 1 to {MR} rows"),
+                        }
                     }
                 };
             }
@@ -537,7 +539,7 @@ fn clamp<const M: usize, const V: usize>(
 /// The only row of a job.
 #[target_feature(enable = "neon")]
 fn vector(job: &GemmF32<'_>, out: &mut [f32]) {
-    let (n, k) = (job.weights.n, job.weights.k);
+    let n = job.weights.n;
     let mut column = 0;
     while column < n {
         column += NR
@@ -547,7 +549,6 @@ fn vector(job: &GemmF32<'_>, out: &mut [f32]) {
                 vector_panels::<1, 3>(job, column, out)
             };
     }
-    let _ = k;
 }
 
 /// The only row times `P` panels of together `V` vectors, even and odd steps of k summed apart to halve the chains of dependent
