@@ -49,7 +49,7 @@ struct Shared {
     /// Workers that sleep or are about to.
     sleepers: AtomicUsize,
     is_ended: AtomicBool,
-    /// What the first task that panicked on a worker panicked with.
+    /// What the last task that panicked on a worker panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Whether there is one. Set before the worker leaves the job.
     has_panicked: AtomicBool,
@@ -128,6 +128,8 @@ unsafe impl Parallel for Pool {
             }
         }
         let close = Close(self);
+        // What workers panicked with in a job that the caller's own panic ended.
+        self.shared.has_panicked.store(false, Ordering::Relaxed);
         if tasks > 1 {
             // SAFETY: only the lifetime is forgotten; `close` ends the job before this function returns or unwinds.
             let task = unsafe {
@@ -189,7 +191,7 @@ impl Shared {
                 }
             }));
             if let Err(panic) = taken {
-                self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+                *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
                 self.has_panicked.store(true, Ordering::Relaxed);
             }
             self.state.leave();

@@ -69,6 +69,45 @@ fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
 }
 
 #[test]
+fn panics_of_one_job_are_over_with_it() {
+    let pool = Pool::new(3).unwrap();
+    for _ in 0..20 {
+        let run = || {
+            pool.for_each(6, &|_, index| {
+                thread::sleep(Duration::from_micros(200));
+                panic!("task {index}");
+            });
+        };
+        catch_unwind(AssertUnwindSafe(run)).expect_err("all tasks panic");
+        // The caller's and those of two workers: none is left for a job that does not panic.
+        pool.for_each(2, &|_, _| {});
+    }
+}
+
+#[test]
+fn more_threads_than_cores_finish_jobs_while_the_cores_are_busy() {
+    let is_over = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while is_over.load(Ordering::Relaxed) == 0 {
+                    core::hint::spin_loop();
+                }
+            });
+        }
+        let pool = Pool::new(8).unwrap();
+        for _ in 0..200 {
+            let sum = AtomicUsize::new(0);
+            pool.for_each(40, &|_, index| {
+                sum.fetch_add(index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 40 * 39 / 2);
+        }
+        is_over.store(1, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn numbers_of_threads_have_bounds() {
     assert_eq!(threads(1).unwrap().threads(), 1);
     assert_eq!(threads(2).unwrap().threads(), 2);

@@ -61,6 +61,8 @@ pub fn convolutions() -> Vec<Problem> {
         ("large, strided", [41, 39, 3], 24, conv(Window::square(5, 2).padded(2), 1, none)),
         ("large, in groups", [19, 22, 16], 24, conv(Window::square(3, 1), 2, none)),
         ("large, pixels", [40, 31, 12], 18, conv(Window::square(1, 1), 1, relu6)),
+        // A number of rows that whole tiles leave one of.
+        ("pixels, one more than tiles", [13, 13, 64], 48, conv(Window::square(1, 1), 1, none)),
         ("large, pixels in groups", [40, 31, 24], 18, conv(Window::square(1, 1), 2, none)),
         ("large, depthwise", [45, 41, 34], 34, conv(Window::square(3, 2).padded(1), 34, relu)),
         ("many channels", [13, 10, 36], 41, conv(Window::square(3, 1).padded(1), 1, relu)),

@@ -30,6 +30,9 @@ pub(super) struct PanelF32<'a> {
     count: usize,
     /// Bounds of the result.
     clamp: (f32, f32),
+    /// Whether the job is one row in one run, which has a kernel of its own. It sums in another order than tiles, so it is
+    /// not for the last row of several: where rows are cut must not show in the result.
+    is_row: bool,
 }
 
 /// One panel of integer weights.
@@ -94,12 +97,12 @@ fn panels_f32<'a>(
     let packed_k = runs.count * runs.len.next_multiple_of(tile.kr);
     assert!(k.next_multiple_of(tile.kr) == packed_k, "weights of {k} elements for {runs:?}");
     check(job.m, runs.span(), *n, (job.lhs.len(), job.lhs_stride), (out_len, job.out_stride));
-    let (n, clamp) = (*n, job.clamp);
+    let (n, clamp, is_row) = (*n, job.clamp, job.m == 1 && runs.count == 1);
     let panel_len = packed_k * tile.nr;
     bias.chunks_exact(tile.nr).enumerate().map(move |(index, bias)| {
         let weights = &data[index * panel_len..][..panel_len];
         let channel = index * tile.nr;
-        (channel, PanelF32 { runs, weights, bias, count: tile.nr.min(n - channel), clamp })
+        (channel, PanelF32 { runs, weights, bias, count: tile.nr.min(n - channel), clamp, is_row })
     })
 }
 

@@ -221,9 +221,14 @@ impl<W: Sync> Conv<W> {
 }
 
 /// Rows of a matrix product that one task takes: a few tasks for each thread, of whole tiles of any level (14 and 12 rows).
+/// No task of several has a single row, for which kernels may sum in another order.
 pub(super) fn rows_of_a_task(m: usize, threads: usize) -> usize {
     const TILES: usize = 28;
-    if threads == 1 { m.max(1) } else { m.div_ceil(2 * threads).next_multiple_of(TILES) }
+    if threads == 1 {
+        return m.max(1);
+    }
+    let least = m.div_ceil(2 * threads).next_multiple_of(TILES);
+    (least..).step_by(TILES).find(|rows| *rows >= m || m % rows != 1).unwrap_or(m)
 }
 
 /// Maximum of accumulators and zero.

@@ -62,7 +62,7 @@ fn tile_of<S: Simd, const NV: usize>(
     macro_rules! tiles {
         ($($m:literal)+) => {
             match rows {
-                1 if panel.runs.count == 1 => row::<S, NV>(simd, panel, lhs, out),
+                1 if panel.is_row => row::<S, NV>(simd, panel, lhs, out),
                 $($m if S::MR_F32 >= $m => one_tile::<S, $m, NV>(simd, panel, lhs, out, strides),)+
                 _ => unreachable!("tiles of 1 to {} rows", S::MR_F32),
             }

@@ -41,7 +41,7 @@ pub(crate) fn gemm_runs(_: Sse41, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]
                 let out = &mut out[i * job.out_stride + channel..];
                 let strides = [job.lhs_stride, job.out_stride];
                 match job.m - i {
-                    1 if runs.count == 1 => row_f32(&panel, lhs, out),
+                    1 if panel.is_row => row_f32(&panel, lhs, out),
                     1 => tile_f32::<1>(&panel, lhs, out, strides),
                     2 => tile_f32::<2>(&panel, lhs, out, strides),
                     3 => tile_f32::<3>(&panel, lhs, out, strides),
