@@ -113,7 +113,10 @@ fn vgg16(bytes: &[u8]) -> Model<'_> {
 
 /// Loads the model, and checks what that takes.
 fn check(runtime: &dyn Runtime, model: &Model<'_>, file_bytes: u64) {
-    let (session, peak) = peak_bytes(|| runtime.load(model, &LoadOptions::default()));
+    // Ways of convolutions that would take more are left.
+    let allowed = usize::try_from(ALLOWED_BYTES - file_bytes - TEMPORARY_BYTES).expect("64 bits");
+    let options = LoadOptions { max_memory_bytes: allowed, ..LoadOptions::default() };
+    let (session, peak) = peak_bytes(|| runtime.load(model, &options));
     let mut session = session.expect("VGG-16 loads");
     let MemoryUse { weight_bytes, arena_bytes, arena_lower_bound_bytes, scratch_bytes } =
         session.memory();
@@ -189,6 +192,7 @@ fn compressed_rows_exist_once() {
         let memory = session.expect("it loads").memory();
         let held = (memory.weight_bytes + memory.arena_bytes) as u64;
         assert!(held < 512 * 2048 / 2, "{}: {memory:?} is not sparse", runtime.name());
-        assert!(peak <= held + (64 << 10), "{}: {peak} bytes for {memory:?}", runtime.name());
+        // The slice that is being filled, and room at the end of the last piece.
+        assert!(peak <= held + (96 << 10), "{}: {peak} bytes for {memory:?}", runtime.name());
     }
 }

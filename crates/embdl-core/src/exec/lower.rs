@@ -31,7 +31,7 @@ pub(super) fn load(
     let too_large = |needed| RuntimeError::TooLarge { needed, allowed: options.max_memory_bytes };
     let types = check(model, options.batch)?;
     let plan = Plan::new(model, &types).ok_or_else(|| too_large(usize::MAX))?;
-    let nodes: Vec<Lowering<'_, '_>> = model
+    let mut nodes: Vec<Lowering<'_, '_>> = model
         .nodes
         .iter()
         .map(|node| Lowering {
@@ -42,20 +42,11 @@ pub(super) fn load(
             kernels: &*kernels,
             parallel: &*parallel,
             options,
+            is_frugal: false,
         })
         .collect();
-
-    let mut needed = plan.arena_bytes;
-    let mut scratch_bytes = 0;
-    for node in &nodes {
-        let need = node.need().ok_or_else(|| too_large(usize::MAX))?;
-        needed = needed.checked_add(need.weight_bytes).ok_or_else(|| too_large(usize::MAX))?;
-        scratch_bytes = scratch_bytes.max(need.scratch_bytes);
-    }
-    needed = needed.checked_add(scratch_bytes).ok_or_else(|| too_large(usize::MAX))?;
-    if needed > options.max_memory_bytes {
-        return Err(too_large(needed));
-    }
+    let scratch_bytes =
+        fit(&mut nodes, plan.arena_bytes, options.max_memory_bytes).map_err(too_large)?;
 
     let place = |value: usize, at: &str| {
         plan.places[value].clone().ok_or_else(|| invalid(at, "a value is read but never written"))
@@ -99,11 +90,47 @@ pub(super) fn load(
     })
 }
 
+/// Bytes of scratch of a session that takes at most `allowed` bytes: ways of convolutions that need more memory than GEMM are
+/// left one after the other, those that need most first, until it does.
+///
+/// # Errors
+/// The bytes that it takes all the same; `usize::MAX` if they cannot be counted.
+fn fit(nodes: &mut [Lowering<'_, '_>], arena_bytes: usize, allowed: usize) -> Result<usize, usize> {
+    let needs = nodes.iter().map(Lowering::need).collect::<Option<Vec<Need>>>();
+    let mut needs = needs.ok_or(usize::MAX)?;
+    loop {
+        let weights = needs.iter().try_fold(arena_bytes, |sum, n| sum.checked_add(n.weight_bytes));
+        let scratch_bytes = needs.iter().map(|need| need.scratch_bytes).max().unwrap_or(0);
+        let needed =
+            weights.and_then(|bytes| bytes.checked_add(scratch_bytes)).ok_or(usize::MAX)?;
+        if needed <= allowed {
+            return Ok(scratch_bytes);
+        }
+        let mut largest: Option<(usize, usize, Need)> = None;
+        for (index, (node, need)) in nodes.iter().zip(&needs).enumerate() {
+            let least = Lowering { is_frugal: true, ..*node }.need().ok_or(usize::MAX)?;
+            let saved = need.total().saturating_sub(least.total());
+            if saved > largest.map_or(0, |(saved, ..)| saved) {
+                largest = Some((saved, index, least));
+            }
+        }
+        let Some((_, index, least)) = largest else { return Err(needed) };
+        nodes[index].is_frugal = true;
+        needs[index] = least;
+    }
+}
+
 /// Memory that a node needs beside its values.
 #[derive(Clone, Copy, Debug, Default)]
 struct Need {
     weight_bytes: usize,
     scratch_bytes: usize,
+}
+
+impl Need {
+    const fn total(&self) -> usize {
+        self.weight_bytes.saturating_add(self.scratch_bytes)
+    }
 }
 
 /// A node on its way to becoming work.
@@ -116,6 +143,8 @@ struct Lowering<'m, 'l> {
     kernels: &'l dyn Kernels,
     parallel: &'l dyn Parallel,
     options: &'l LoadOptions,
+    /// Whether it has to do without ways that take more memory.
+    is_frugal: bool,
 }
 
 impl<'m> Lowering<'m, '_> {

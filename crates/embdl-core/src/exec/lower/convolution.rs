@@ -36,6 +36,9 @@ impl<'m> Lowering<'m, '_> {
     /// The ways that may be taken beside GEMM: all of the runtime's where they are measured, else those that are estimated to
     /// be faster, the fastest first. Not all weights suit all of them.
     pub(super) fn likely_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+        if self.is_frugal {
+            return Vec::new();
+        }
         let ways = if self.quantized() {
             self.kernels.conv_q8_ways(problem)
         } else {
