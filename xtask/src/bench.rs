@@ -11,6 +11,7 @@ use std::process::Command;
 
 mod models;
 mod peers;
+mod roofline;
 
 use models::{Network, Precision};
 
@@ -23,6 +24,7 @@ Examples:
   cargo xtask bench --peers                                  (the seven networks beside other runtimes, one core)
   cargo xtask bench --peers --isa sse41 --models lenet-5,squeezenet-1.1 --precision fp32,int8
   cargo xtask bench --peers --json peers.json --svg docs/src/images/peers.svg
+  cargo xtask bench --roofline --models squeezenet-1.1 --precision int8 --isa sse41
   cargo xtask bench --target aarch64 --board raspberry-pi-4  (EMBDL_BOARD_RASPBERRY_PI_4=user@host)
 
 With --peers and --isa sse41 or avx2, the peers are held to that level too: their own libraries, in a copy in which every
@@ -51,6 +53,9 @@ pub(crate) struct Args {
     threads: usize,
     #[command(flatten)]
     peers: peers::Options,
+    /// Show what each layer of --models reaches of the core's measured peaks; x86 only.
+    #[arg(long, requires = "models", conflicts_with = "peers")]
+    roofline: bool,
     /// Write the records here; with --peers, append them.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -102,6 +107,11 @@ enum Place {
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.peers.peers {
         return compare(args);
+    }
+    if args.roofline {
+        let networks = networks(&args.models, args, &[Precision::Fp32])?;
+        let runner = build::programs("host", "release")?.runner;
+        return roofline::run(&networks, &runner, args.isa.as_deref(), args.peers.core);
     }
     let places = places(args)?;
     let runner = build::programs(&args.target, "release")?.runner;
