@@ -115,14 +115,15 @@ impl Peers {
     pub(super) fn command(&self, cores: &str, script: &str) -> Command {
         let mut command = pinned(cores, &self.python);
         self.mask(&mut command);
-        command.arg(root().join("xtask/peers").join(script));
+        // Nothing is left in the folder of the sources.
+        command.arg("-B").arg(root().join("xtask/peers").join(script));
         command
     }
 
     /// The command of a converter, which runs at full speed.
     pub(super) fn converter(&self) -> Result<Command> {
         let mut command = Command::new(Self::at(Level::Native)?.python);
-        command.arg(root().join("xtask/peers/convert.py"));
+        command.arg("-B").arg(root().join("xtask/peers/convert.py"));
         Ok(command)
     }
 
@@ -177,7 +178,7 @@ impl Peers {
         for variable in [preload.as_str(), level.as_str(), "OPENBLAS_CORETYPE=Nehalem"] {
             command.args(["-E", variable]);
         }
-        command.arg(&self.python).arg(root().join("xtask/peers/peer.py"));
+        command.arg(&self.python).arg("-B").arg(root().join("xtask/peers/peer.py"));
         let mut program = Program::start(command.arg(peer).arg(model).arg("1"))
             .with_context(|| format!("{peer} on an emulated {EMULATED_CPU}"))?;
         program.run_once().with_context(|| format!("{peer} on {EMULATED_CPU}"))?;
