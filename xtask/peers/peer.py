@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One peer, on request: peer.py NAME MODEL.onnx THREADS
+"""One peer, on request: peer.py NAME MODEL THREADS
 
 Prints a line of JSON about itself, then answers each line of its input, a number of runs, with a line of JSON that holds
 their times in nanoseconds. The same protocol as `embdl-runner serve`.
@@ -9,64 +9,37 @@ import resource
 import sys
 import time
 
-
-def noise(shape, dtype):
-    import numpy as np
-
-    shape = [size if isinstance(size, int) and size > 0 else 1 for size in shape]
-    return np.random.default_rng(1).uniform(-1, 1, shape).astype(dtype)
+from runtimes import RUNTIMES
 
 
-def onnxruntime(model, threads):
-    import onnxruntime as ort
+def features():
+    """Vector extensions beyond SSE4.2 that this process believes in, by the library that it shares with all peers."""
+    from numpy._core._multiarray_umath import __cpu_features__ as found
 
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Measured alone and measured in turns with others should be the same: no thread that spins while it waits.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    value = session.get_inputs()[0]
-    feed = {value.name: noise(value.shape, "float32")}
-    return ort.__version__, lambda: session.run(None, feed)
-
-
-def openvino(model, threads):
-    import openvino as ov
-
-    core = ov.Core()
-    compiled = core.compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "ENABLE_CPU_PINNING": False,
-        },
-    )
-    request = compiled.create_infer_request()
-    shape = [dim.get_length() if dim.is_static else 1 for dim in compiled.input(0).partial_shape]
-    request.set_input_tensor(ov.Tensor(noise(shape, "float32")))
-    return ov.__version__.split("-")[0], request.infer
-
-
-PEERS = {"onnxruntime": onnxruntime, "openvino": openvino}
+    wide = ("AVX", "FMA", "F16C", "XOP")
+    return sorted(name for name, has in found.items() if has and name.startswith(wide))
 
 
 def main():
     name, model, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    version, load = RUNTIMES[name](threads)
     start = time.perf_counter_ns()
-    version, run = PEERS[name](model, threads)
-    load = time.perf_counter_ns() - start
+    run = load(model)
+    load_ns = time.perf_counter_ns() - start
+    run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"name": name, "version": version, "load_ns": load, "peak_rss": peak}), flush=True)
+    about = {"name": name, "version": version, "load_ns": load_ns, "peak_rss": peak, "features": features()}
+    print(json.dumps(about), flush=True)
+    wall, cpu = time.perf_counter_ns, time.process_time_ns
     for line in sys.stdin:
         times = []
         for _ in range(int(line)):
-            start = time.perf_counter_ns()
+            busy = cpu()
+            start = wall()
             run()
-            times.append(time.perf_counter_ns() - start)
+            passed = wall() - start
+            # On one thread, what something else had the core for does not count.
+            times.append(min(passed, cpu() - busy) if threads == 1 else passed)
         print(json.dumps({"ns": times}), flush=True)
 
 

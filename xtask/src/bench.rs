@@ -9,10 +9,26 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod models;
 mod peers;
+mod roofline;
+
+use models::{Network, Precision};
 
 /// Measure the latency of models and print a table.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench                                          (what the demo made, all levels of this machine)
+  cargo xtask bench --models lenet-5,vgg-16 --isa sse41      (networks with initial weights, made for it)
+  cargo xtask bench --peers                                  (the seven networks beside other runtimes, one core)
+  cargo xtask bench --peers --isa sse41 --models lenet-5,squeezenet-1.1 --precision fp32,int8
+  cargo xtask bench --peers --json peers.json --svg docs/src/images/peers.svg
+  cargo xtask bench --roofline --models squeezenet-1.1 --precision int8 --isa sse41
+  cargo xtask bench --target aarch64 --board raspberry-pi-4  (EMBDL_BOARD_RASPBERRY_PI_4=user@host)
+
+With --peers and --isa sse41 or avx2, the peers are held to that level too: their own libraries, in a copy in which every
+`cpuid` is answered without what the level lacks. docs/src/measuring.md says how, and what the numbers mean.")]
 pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
     #[arg(long, default_value = "host")]
@@ -20,20 +36,27 @@ pub(crate) struct Args {
     /// A folder of `targets/boards/`; its address is in `EMBDL_BOARD_<NAME>`, as `user@host`.
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
-    /// A model; without it, those that `cargo xtask demo` made.
+    /// A model; without it, those that `cargo xtask demo` made. With --peers, an ONNX file stands beside it.
     #[arg(long, value_name = "FILE")]
     model: Vec<PathBuf>,
-    /// Compare with the peers (ONNX Runtime, OpenVINO), which take turns with our runtime on one core. Needs an ONNX
-    /// file beside each model; without `--model`, all such pairs in out/peers.
+    /// Networks of the zoo with initial weights, made for this and kept in out/peers; `embdl zoo` lists them.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "model")]
+    models: Vec<String>,
+    /// What is done to the weights of --models; without it, fp32, or all with --peers.
+    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
+    precision: Vec<Precision>,
+    /// The level that our runtime is held to, and with sse41 and avx2 the peers too; without it, the best of this machine.
     #[arg(long)]
-    peers: bool,
-    /// The level that our runtime is held to; without it, the best of this machine.
-    #[arg(long, requires = "peers")]
     isa: Option<String>,
-    /// The core that everything is pinned to.
-    #[arg(long, requires = "peers", default_value_t = 0)]
-    core: usize,
-    /// Write the records here.
+    /// Threads of our runtime and of the peers.
+    #[arg(long, requires = "peers", default_value_t = 1)]
+    threads: usize,
+    #[command(flatten)]
+    peers: peers::Options,
+    /// Show what each layer of --models reaches of the core's measured peaks; x86 only.
+    #[arg(long, requires = "models", conflicts_with = "peers")]
+    roofline: bool,
+    /// Write the records here; with --peers, append them.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -82,18 +105,30 @@ enum Place {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.peers {
+    if args.peers.peers {
         return compare(args);
     }
-    let models = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
+    if args.roofline {
+        let networks = networks(&args.models, args, &[Precision::Fp32])?;
+        let runner = build::programs("host", "release")?.runner;
+        return roofline::run(&networks, &runner, args.isa.as_deref(), args.peers.core);
+    }
     let places = places(args)?;
     let runner = build::programs(&args.target, "release")?.runner;
+    let models = match (&args.models[..], &args.model[..]) {
+        ([], []) => demo_models()?,
+        ([], files) => files.to_vec(),
+        (names, _) => networks(names, args, &[Precision::Fp32])?
+            .into_iter()
+            .flat_map(|network| network.ours.into_iter().map(|(_, file)| file))
+            .collect(),
+    };
     let git = workspace::commit();
     let rustc = output(Command::new("rustc").arg("--version"))?.trim().to_owned();
     let mut measurements = Vec::new();
     for place in &places {
         for model in &models {
-            let text = place.bench(&runner, model)?;
+            let text = place.bench(&runner, model, args.isa.as_deref())?;
             let records = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
             let records =
                 records.with_context(|| format!("reading the records of {}", model.display()))?;
@@ -128,24 +163,27 @@ fn compare(args: &Args) -> Result<()> {
     if args.target != "host" || args.board.is_some() {
         bail!("peers are compared on this machine only so far: leave out --target and --board");
     }
-    let models = if args.model.is_empty() {
-        peers::models(&root().join("out/peers"))?
+    let networks = if args.model.is_empty() {
+        let all = models::ZOO.map(str::to_owned);
+        let names = if args.models.is_empty() { &all[..] } else { &args.models };
+        networks(names, args, &Precision::ALL)?
     } else {
-        args.model.clone()
+        args.model.iter().map(|file| Network::of_file(file)).collect::<Result<_>>()?
     };
-    let runner = build::programs("host", "release")?.runner;
-    let mut comparisons = Vec::new();
-    for model in &models {
-        say(format!("{}, in turns with its peers", model.display()));
-        comparisons.push(peers::compare(&runner, model, args.isa.as_deref(), args.core)?);
-    }
-    println!("{}", peers::table(&comparisons));
-    if let Some(file) = &args.json {
-        let text = serde_json::to_string_pretty(&comparisons)? + "\n";
-        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
-        say(format!("wrote {}", file.display()));
-    }
-    Ok(())
+    let setting = peers::Setting {
+        runner: &build::programs("host", "release")?.runner,
+        isa: args.isa.as_deref(),
+        threads: args.threads,
+        json: args.json.as_deref(),
+    };
+    peers::compare(&networks, &args.peers, &setting)
+}
+
+/// The networks of these names, in the precisions that are asked for, or else in these.
+fn networks(names: &[String], args: &Args, precisions: &[Precision]) -> Result<Vec<Network>> {
+    let programs = build::programs("host", "release")?;
+    let precisions = if args.precision.is_empty() { precisions } else { &args.precision };
+    names.iter().map(|name| Network::of_zoo(name, precisions, &programs)).collect()
 }
 
 impl Place {
@@ -161,14 +199,15 @@ impl Place {
     }
 
     /// Runs the benchmark of one model and returns the record that it prints.
-    fn bench(&self, runner: &Path, model: &Path) -> Result<String> {
+    fn bench(&self, runner: &Path, model: &Path, isa: Option<&str>) -> Result<String> {
+        let isa: Vec<&str> = isa.map_or_else(Vec::new, |isa| vec!["--isa", isa]);
         say(format!("{} on {}", model.display(), self.label()));
         match self {
             Self::Here { prefix, .. } => {
                 let mut words =
                     prefix.iter().map(Into::into).chain([runner.as_os_str().to_owned()]);
                 let mut command = Command::new(words.next().unwrap_or_default());
-                command.args(words).arg("bench").arg(model);
+                command.args(words).arg("bench").arg(model).args(&isa);
                 output(&mut command)
             }
             Self::Board { address } => {
@@ -180,8 +219,9 @@ impl Place {
                 let [runner, model] = [runner, model].map(|file| {
                     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
                 });
+                let isa = isa.join(" ");
                 let line = format!(
-                    "cd '{folder}' && ./'{runner}' bench './{model}'; code=$?; rm -r '{folder}'; exit $code"
+                    "cd '{folder}' && ./'{runner}' bench './{model}' {isa}; code=$?; rm -r '{folder}'; exit $code"
                 );
                 output(ssh(address).arg(line))
             }

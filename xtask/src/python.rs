@@ -8,11 +8,23 @@ use std::process::Command;
 /// The interpreter of the environment `name`, which holds what the file `requirements` lists; made where it is missing or
 /// older than the list. Errors: there is no Python, or a package cannot be had.
 pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
+    environment_of(name, requirements, None)
+}
+
+/// As [`environment`], and what `alone` lists without the packages that those ask for.
+pub(crate) fn environment_of(
+    name: &str,
+    requirements: &Path,
+    alone: Option<&Path>,
+) -> Result<PathBuf> {
     let folder = cache()?.join("python").join(name);
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements.txt");
-    let wanted = std::fs::read_to_string(requirements)
-        .with_context(|| format!("reading {}", requirements.display()))?;
+    let mut wanted = String::new();
+    for list in core::iter::once(requirements).chain(alone) {
+        wanted += &std::fs::read_to_string(list)
+            .with_context(|| format!("reading {}", list.display()))?;
+    }
     if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(python);
     }
@@ -25,19 +37,14 @@ pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
         apt::install(&["python3-venv"], "to make Python environments")?;
         make(&first_program(&["python3"]).context("python3 is missing")?)?;
     }
-    retry(3, "pip install", || {
-        let mut pip = Command::new(&python);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--retries",
-            "5",
-        ]);
-        run_shown(pip.arg("--requirement").arg(requirements))
-    })?;
+    for list in core::iter::once(requirements).chain(alone) {
+        retry(3, "pip install", || {
+            let mut pip = Command::new(&python);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+            pip.args(["--retries", "5"]).args((Some(list) == alone).then_some("--no-deps"));
+            run_shown(pip.arg("--requirement").arg(list))
+        })?;
+    }
     std::fs::write(&stamp, wanted).with_context(|| format!("writing {}", stamp.display()))?;
     Ok(python)
 }

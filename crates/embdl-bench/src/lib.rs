@@ -12,10 +12,10 @@ mod timing;
 mod tuning;
 
 pub use image::Input;
-pub use machine::{Machine, nanoseconds, peak_rss_bytes};
+pub use machine::{Machine, cpu_nanoseconds, nanoseconds, peak_rss_bytes};
 pub use output::Output;
 pub use retest::{BenchError, Prediction, RetestReport, classify, predict, retest};
 pub use runtimes::{NoSuchRuntime, RuntimeChoice, choices, chosen, open};
-pub use serve::{Greeting, Times, serve};
+pub use serve::{Clock, Greeting, Times, serve};
 pub use timing::{NodeTime, TimingReport, time};
 pub use tuning::FileTuner;

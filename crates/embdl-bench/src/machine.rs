@@ -45,6 +45,20 @@ pub fn nanoseconds() -> u64 {
     u64::try_from(elapsed).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds of CPU time that this process has taken, over all its threads; `None` where the system does not say.
+#[must_use]
+pub fn cpu_nanoseconds() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::time::{ClockId, clock_gettime};
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        let [seconds, rest] = [time.tv_sec, time.tv_nsec].map(|part| u64::try_from(part).ok());
+        Some(seconds? * 1_000_000_000 + rest?)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// The largest resident size that this process has had, in bytes; 0 where the system does not say.
 #[must_use]
 pub fn peak_rss_bytes() -> u64 {

@@ -49,8 +49,12 @@ pub struct NodeTime {
     pub kernel: String,
     /// Median in microseconds.
     pub median_us: f64,
+    /// Fastest in microseconds.
+    pub min_us: f64,
     /// Multiply-accumulates as if dense.
     pub macs: u64,
+    /// Bytes of activations read and written, and of packed weights read.
+    pub bytes: u64,
 }
 
 /// Times `session` on one input for about `seconds`, but no fewer than ten runs and no more than 100,000.
@@ -99,7 +103,9 @@ pub fn time(
             op: node.op.into(),
             kernel: node.kernel.into(),
             median_us: median(times),
+            min_us: times.first().copied().unwrap_or_default(),
             macs: node.macs,
+            bytes: node.bytes,
         })
         .collect();
     let median_us = median(&mut times);

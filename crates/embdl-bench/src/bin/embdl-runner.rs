@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
-    FileTuner, Greeting, Input, RuntimeChoice, choices, chosen, nanoseconds, open, peak_rss_bytes,
-    retest, serve, time,
+    Clock, FileTuner, Greeting, Input, RuntimeChoice, choices, chosen, nanoseconds, open, retest,
+    serve, time,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
@@ -103,11 +103,12 @@ fn input(session: &dyn Session, dataset: Option<&Dataset>) -> Result<Input> {
 /// The first of the chosen runtimes answers requests.
 fn answer(arguments: &Arguments) -> Result<()> {
     let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
+    let choice = wanted(arguments)?.swap_remove(0);
+    // As peers do, loading begins with the file.
+    let start = nanoseconds();
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let model = format::read(&bytes, &Limits::default())
         .with_context(|| format!("reading {}", path.display()))?;
-    let choice = wanted(arguments)?.swap_remove(0);
-    let start = nanoseconds();
     let mut session = load(&model, &choice, None, arguments)?;
     let load_ns = nanoseconds().saturating_sub(start);
     drop(model);
@@ -116,10 +117,15 @@ fn answer(arguments: &Arguments) -> Result<()> {
         name: format!("{} {}", choice.runtime, choice.isa),
         version: env!("CARGO_PKG_VERSION").into(),
         load_ns,
-        peak_rss: peak_rss_bytes(),
+        peak_rss: 0,
     };
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    Ok(serve(session.as_mut(), &greeting, stdin, stdout)?)
+    let clock = if arguments.threads.is_none_or(|threads| threads == 1) {
+        Clock::OfOneThread
+    } else {
+        Clock::Wall
+    };
+    Ok(serve(session.as_mut(), greeting, clock, stdin, stdout)?)
 }
 
 fn load(

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use embdl_compress::{EncodeOptions, encode};
-use embdl_graph::{Graph, fold_batch_norm, fuse_activations, zoo};
+use embdl_graph::{Graph, zoo};
 use serde::Serialize;
 
+use super::untrained::Precision;
 use super::write;
 use crate::{Outcome, text};
 
@@ -16,13 +17,17 @@ use crate::{Outcome, text};
 Examples:
   embdl zoo                                          (what there is)
   embdl zoo mobilenet-v2 --out mobilenet-v2.embdl    (initial weights: for sizes and latencies, not for answers)
-  embdl zoo mobilenet-v2 --out mobilenet-v2.onnx")]
+  embdl zoo mobilenet-v2 --out mobilenet-v2.onnx
+  embdl zoo mobilenet-v2 --precision int8 --out mobilenet-v2-int8.embdl")]
 pub(crate) struct Args {
     /// A network; without one, all are listed.
     network: Option<String>,
     /// Write it with initial weights and batch normalization folded: .embdl, or .onnx.
     #[arg(long, value_name = "FILE", requires = "network")]
     out: Option<PathBuf>,
+    /// What is done to the initial weights; ranges of activations are of noise.
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    precision: Precision,
     /// Seed of the initial weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -45,8 +50,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     };
     if let (Some(name), Some(out)) = (&args.network, &args.out) {
         let mut graph = zoo::by_name(name, args.seed).with_context(|| unknown(name))?;
-        fold_batch_norm(&mut graph)?;
-        fuse_activations(&mut graph)?;
+        args.precision.apply(&mut graph)?;
         let bytes = if out.extension().is_some_and(|extension| extension == "onnx") {
             embdl_onnx::export(&graph).context("exporting the network")?
         } else {

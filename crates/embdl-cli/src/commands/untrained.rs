@@ -1,0 +1,97 @@
+//! Networks with initial weights, quantized and compressed without data: for sizes and latencies, not for answers.
+
+use anyhow::{Context, Result};
+use embdl_bench::open;
+use embdl_compress::passes::{PruneMagnitude, ShareWeights, Sparsity, snap_centroids};
+use embdl_compress::{Calibration, Pass, PostTraining, Samples, Use, quantize_post_training};
+use embdl_core::op::Op;
+use embdl_graph::{Graph, fold_batch_norm, fuse_activations};
+
+/// Share of the weights that dense layers keep.
+const DENSITY: f64 = 0.1;
+/// Bits of an index into the codebook of a dense layer.
+const CODE_BITS: u8 = 4;
+/// Bits of the weights of convolutions.
+const CONVOLUTION_BITS: u8 = 6;
+
+/// What is done to the initial weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Precision {
+    /// Nothing.
+    Fp32,
+    /// 8-bit integers, ranges from noise.
+    Int8,
+    /// Dense layers with 10 % of their weights, each one of 16 values; convolutions of 6 bits; integers throughout.
+    Compressed,
+}
+
+impl Precision {
+    /// Brings a network of the zoo to this precision, with batch normalization and activations in the layers before them.
+    pub(crate) fn apply(self, graph: &mut Graph) -> Result<()> {
+        fold_batch_norm(graph)?;
+        fuse_activations(graph)?;
+        if self == Self::Fp32 {
+            return Ok(());
+        }
+        let names = |is_wanted: fn(&Op) -> bool| -> Vec<String> {
+            let layers = graph.layers().filter(|(node, _)| is_wanted(&node.op));
+            layers.map(|(node, _)| node.name.clone()).collect()
+        };
+        let mut bits = vec![("*".to_owned(), 8)];
+        if self == Self::Compressed {
+            let dense = names(|op| matches!(op, Op::Dense(_)));
+            let convolutions = names(|op| matches!(op, Op::Conv2d(_)));
+            bits = convolutions.into_iter().map(|name| (name, CONVOLUTION_BITS)).collect();
+            let shares = dense.iter().map(|name| (name.clone(), DENSITY)).collect();
+            PruneMagnitude::new(Sparsity::PerLayer(shares)).run(graph)?;
+            let codes = dense.into_iter().map(|name| (name, CODE_BITS)).collect();
+            ShareWeights { bits: codes }.run(graph)?;
+            snap_centroids(graph);
+        }
+        let settings = PostTraining {
+            calibration: Calibration::MinMax,
+            bits,
+            equalize: Use::Never,
+            bias_correction: Use::Never,
+            ..PostTraining::default()
+        };
+        let runtime = open("native")?;
+        quantize_post_training(graph, &runtime, &noise(graph)?, &settings, &mut |_| {})
+            .context("quantizing the network")?;
+        Ok(())
+    }
+}
+
+/// Two inputs of floats between -1 and 1.
+fn noise(graph: &Graph) -> Result<Samples> {
+    let shape = graph.values[graph.inputs[0]].shape;
+    // The constants of MINSTD; any noise will do.
+    let mut state = 1_u64;
+    let values = (0..2 * shape.len()).map(|_| {
+        state = state * 48_271 % 0x7fff_ffff;
+        #[expect(clippy::cast_precision_loss, reason = "noise")]
+        let value = state as f32 / 0x4000_0000 as f32 - 1.0;
+        value
+    });
+    Ok(Samples::new(shape, values.collect())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use embdl_compress::{EncodeOptions, encode};
+    use embdl_graph::zoo;
+
+    use super::*;
+
+    #[test]
+    fn each_precision_is_smaller_than_the_one_before() {
+        let len_bytes = |precision: Precision| {
+            let mut graph = zoo::lenet5(1);
+            precision.apply(&mut graph).unwrap();
+            encode(&graph, EncodeOptions::default()).unwrap().bytes.len()
+        };
+        let [fp32, int8, compressed] =
+            [Precision::Fp32, Precision::Int8, Precision::Compressed].map(len_bytes);
+        assert!(fp32 > 3 * int8 && int8 > 4 * compressed, "{fp32} {int8} {compressed}");
+    }
+}
