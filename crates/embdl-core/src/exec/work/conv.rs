@@ -220,20 +220,56 @@ impl<W: Sync> Conv<W> {
     }
 }
 
-/// Rows of a matrix product that one task takes: a few tasks for each thread, of whole tiles of any level (14 and 12 rows).
-/// No task of several has a single row, for which kernels may sum in another order.
+/// Rows of a matrix product that one task takes: the same for each thread, twice if there are enough, so that one that is
+/// late can leave some to the others. Whole tiles, where that makes the parts hardly less even.
+///
+/// No task is left with a single row of several: kernels sum one row alone in another order than rows of tiles, and a
+/// result must not depend on the number of threads.
 pub(super) fn rows_of_a_task(m: usize, threads: usize) -> usize {
-    const TILES: usize = 28;
-    if threads == 1 {
+    /// Tiles of the levels: 14, 12, 8, 6, 4 rows and common multiples.
+    const TILES: [usize; 6] = [84, 28, 14, 12, 8, 4];
+    /// Rows of a task that are worth handing out.
+    const ENOUGH: usize = 56;
+    if threads == 1 || m < 4 {
         return m.max(1);
     }
-    let least = m.div_ceil(2 * threads).next_multiple_of(TILES);
-    (least..).step_by(TILES).find(|rows| *rows >= m || m % rows != 1).unwrap_or(m)
+    let tasks = if m >= 2 * threads * ENOUGH { 2 * threads } else { threads };
+    let even = m.div_ceil(tasks).max(2);
+    let whole = TILES.iter().map(|&tile| even.next_multiple_of(tile));
+    let mut rows = whole.into_iter().find(|rows| 20 * (rows - even) <= even).unwrap_or(even);
+    while m % rows == 1 {
+        rows += 1;
+    }
+    rows
 }
 
 /// Maximum of accumulators and zero.
 pub(super) fn relu_i32(data: &mut [i32]) {
     for x in data {
         *x = (*x).max(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_of_a_task;
+
+    #[test]
+    fn tasks_are_even_and_none_has_a_single_row_of_several() {
+        for threads in 2..=6 {
+            for m in 2..2000 {
+                let rows = rows_of_a_task(m, threads);
+                assert!((2..=m).contains(&rows) && m % rows != 1, "{m} rows on {threads} threads");
+                assert!(m.div_ceil(rows) <= 2 * threads, "{m} rows on {threads} threads");
+                // Two tasks a thread at most, and none a tenth longer than its share.
+                let share = m.div_ceil(threads);
+                let most = m.div_ceil(rows).div_ceil(threads) * rows;
+                assert!(m < 8 || 10 * most <= 11 * share + 30, "{m} rows on {threads} threads");
+            }
+        }
+        assert_eq!([rows_of_a_task(0, 2), rows_of_a_task(1, 2), rows_of_a_task(5, 1)], [1, 1, 5]);
+        // Pictures of 13, 14, 28 and 56 pixels on two threads.
+        let pictures = [169, 196, 784, 3136].map(|m| rows_of_a_task(m, 2));
+        assert_eq!(pictures, [88, 98, 196, 784]);
     }
 }
