@@ -35,7 +35,7 @@ const LOOKS: usize = 64;
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Whether a job is running: a task that shares out work itself does it alone.
+    /// Whether a job is running: there is one at a time, and its tasks start none.
     is_busy: AtomicBool,
 }
 
@@ -95,9 +95,10 @@ impl Pool {
         Ok(pool)
     }
 
-    fn wake(&self) {
+    /// Wakes as many workers as may find a task beside the caller.
+    fn wake(&self, tasks: usize) {
         if self.shared.sleepers.load(Ordering::SeqCst) > 0 {
-            self.workers.iter().for_each(|worker| worker.thread().unpark());
+            self.workers.iter().take(tasks - 1).for_each(|worker| worker.thread().unpark());
         }
     }
 }
@@ -142,7 +143,7 @@ unsafe impl Parallel for Pool {
             unsafe { *self.shared.job.get() = Job { tasks, task: Some(task) } };
             self.shared.next.store(0, Ordering::Relaxed);
             self.shared.state.open();
-            self.wake();
+            self.wake(tasks);
             take_tasks(&self.shared.next, tasks, 0, task_of(task));
         } else if tasks == 1 {
             task(0, 0);
