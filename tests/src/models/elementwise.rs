@@ -1,6 +1,6 @@
 //! Operators without weights and windows.
 
-use embdl_core::op::{Activation, Concat, Lrn, Op, Pool, PoolKind, Reshape, Window};
+use embdl_core::op::{Activation, Concat, Lrn, Op, Pool, PoolKind, Reshape, Unary, Window};
 use embdl_core::quant::Quant;
 use embdl_core::tensor::Shape;
 
@@ -26,8 +26,39 @@ fn single(op: Op, shape: Shape, from: Elements, to: Elements) -> Net {
 /// Activations and sums, on their own, in place and not.
 #[must_use]
 pub fn element_wise() -> Vec<Problem> {
-    let shape = Shape::nhwc(1, 3, 5, 7);
     let mut problems = vec![activations_by_hand(), sums_by_hand(), sums_of_levels_by_hand()];
+    problems.extend(of_shape(Shape::nhwc(1, 3, 5, 7)));
+    problems.extend(shared_out());
+    for elements in [Elements::F32, LEVELS] {
+        let name = if elements == LEVELS { "levels" } else { "float" };
+        problems.push(Problem::new(format!("sum with itself, {name}"), doubled(elements)));
+        let shape = Shape::nhwc(1, 4, 4, 5);
+        let net = skip(shape, elements);
+        problems.push(Problem::new(format!("sum in place of the second, {name}"), net));
+    }
+    problems
+}
+
+/// Values large enough to be shared out to threads, of no whole number of cache lines.
+fn shared_out() -> Vec<Problem> {
+    let shape = Shape::nhwc(1, 53, 47, 31);
+    let mut problems: Vec<Problem> = of_shape(shape)
+        .into_iter()
+        .map(|problem| Problem { name: format!("{}, large", problem.name), ..problem })
+        .collect();
+    for elements in [Elements::F32, LEVELS] {
+        let name = if elements == LEVELS { "levels" } else { "float" };
+        let net = skip(shape, elements);
+        problems.push(Problem::new(format!("sum in place of the second, {name}, large"), net));
+    }
+    let function = single(Op::Unary(Unary::HardSwish), shape, Elements::F32, Elements::F32);
+    problems.push(Problem::new("hard-swish, large", function));
+    problems
+}
+
+/// Activations and sums of values of a shape.
+fn of_shape(shape: Shape) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for (name, op) in
         [("relu", RELU), ("relu6", RELU6), ("identity", Op::Activation(Activation::None))]
     {
@@ -54,11 +85,6 @@ pub fn element_wise() -> Vec<Problem> {
         );
         problems.push(Problem::new(format!("{name}, levels"), levels));
     }
-    for elements in [Elements::F32, LEVELS] {
-        let name = if elements == LEVELS { "levels" } else { "float" };
-        problems.push(Problem::new(format!("sum with itself, {name}"), doubled(elements)));
-        problems.push(Problem::new(format!("sum in place of the second, {name}"), skip(elements)));
-    }
     problems
 }
 
@@ -82,9 +108,9 @@ fn doubled(elements: Elements) -> Net {
 
 /// relu(x) stays needed as a result, so that the sum can only be written over the second summand, which has levels of its
 /// own.
-fn skip(elements: Elements) -> Net {
+fn skip(shape: Shape, elements: Elements) -> Net {
     let mut net = Net::new();
-    let input = net.input(Shape::nhwc(1, 4, 4, 5), elements);
+    let input = net.input(shape, elements);
     let kept = net.node(RELU, &[input], elements);
     let kind = PoolKind::Average { include_pads: false };
     let pool = Pool { kind, window: Window::square(1, 1), ceil: false };
@@ -165,6 +191,23 @@ pub fn normalizations() -> Vec<Problem> {
 #[must_use]
 pub fn boundaries() -> Vec<Problem> {
     let shape = Shape::nhwc(1, 3, 3, 5);
+    // Large enough to be shared out to threads.
+    let large = Shape::nhwc(1, 53, 47, 31);
+    vec![
+        quantize_by_hand(),
+        Problem::new("quantize and dequantize", there_and_back(shape)),
+        Problem::new("quantize and dequantize, large", there_and_back(large)),
+        // Files have accumulators as results of layers only.
+        Problem::new("dequantize accumulators", accumulators(shape)).only_in_memory(),
+        Problem::new("dequantize accumulators, large", accumulators(large)).only_in_memory(),
+    ]
+}
+
+fn accumulators(shape: Shape) -> Net {
+    single(Op::Dequantize, shape, Elements::I32(0.37), Elements::F32)
+}
+
+fn there_and_back(shape: Shape) -> Net {
     let mut there_and_back = Net::new();
     let input = there_and_back.input(shape, Elements::F32);
     let levels = there_and_back.node(
@@ -175,13 +218,7 @@ pub fn boundaries() -> Vec<Problem> {
     let output = there_and_back.node(Op::Dequantize, &[levels], Elements::F32);
     there_and_back.output(levels);
     there_and_back.output(output);
-    let accumulators = single(Op::Dequantize, shape, Elements::I32(0.37), Elements::F32);
-    vec![
-        quantize_by_hand(),
-        Problem::new("quantize and dequantize", there_and_back),
-        // Files have accumulators as results of layers only.
-        Problem::new("dequantize accumulators", accumulators).only_in_memory(),
-    ]
+    there_and_back
 }
 
 fn activations_by_hand() -> Problem {

@@ -118,7 +118,9 @@ pub fn products() -> Vec<Problem> {
     for (kind, elements) in
         [("float", [Elements::F32; 2]), ("levels", [NARROW; 2]), ("other levels", [NARROW, WIDE])]
     {
-        for shape in [map, Shape::matrix(1, 7), Shape::nhwc(1, 4, 4, 1)] {
+        // The last is large enough to be shared out to threads.
+        let large = Shape::nhwc(1, 61, 53, 7);
+        for shape in [map, Shape::matrix(1, 7), Shape::nhwc(1, 4, 4, 1), large] {
             let channels = shape.dim(shape.rank() - 1);
             let shape_of_slopes = Shape::vector(channels);
             for (store, slopes) in [

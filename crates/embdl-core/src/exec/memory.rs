@@ -86,10 +86,6 @@ impl<'a> Readable<'a> {
     pub(super) fn f32(&self, place: &Place) -> &'a [f32] {
         cast_slice(self.bytes(place))
     }
-
-    pub(super) fn i32(&self, place: &Place) -> &'a [i32] {
-        cast_slice(self.bytes(place))
-    }
 }
 
 #[cfg(test)]

@@ -300,9 +300,9 @@ impl Work {
                 });
             }
             Self::AveragePoolU8(geometry, average) => {
-                for (input, out) in samples(input(), out, geometry) {
-                    average_pool_u8(geometry, average, input, out);
-                }
+                for_each_band(parallel, geometry, input(), out, 1, |geometry, input, out| {
+                    average_pool_u8(&geometry, average, input, out);
+                });
             }
             Self::Lrn(lrn, channels) => {
                 let (input, out) = (floats(), cast_slice_mut(out));
@@ -312,15 +312,7 @@ impl Work {
                     kernels.lrn_f32(lrn, *channels, input, out);
                 });
             }
-            _ => self.run_pointwise(step, memory, out),
+            _ => self.run_pointwise(step, parallel, memory, out),
         }
     }
-}
-
-fn samples<'a, T>(
-    input: &'a [T],
-    out: &'a mut [T],
-    geometry: &WindowGeometry,
-) -> impl Iterator<Item = (&'a [T], &'a mut [T])> + use<'a, T> {
-    input.chunks_exact(geometry.input_len()).zip(out.chunks_exact_mut(geometry.output_len()))
 }

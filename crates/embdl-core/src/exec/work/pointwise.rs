@@ -8,11 +8,13 @@ use super::super::memory::Readable;
 use super::super::session::Step;
 use super::Work;
 use super::conv::relu_i32;
+use crate::kernels::Parallel;
 use crate::kernels::elementwise::{
     add_f32, add_u8, clamp_f32, clamp_u8, copy_rows, dequantize_i32, dequantize_u8, map_rows_u8,
     map_u8, quantize, unary_f32,
 };
 use crate::kernels::layout::{pad, transpose};
+use crate::kernels::parallel::for_each_piece;
 use crate::kernels::product::{mul_f32, mul_u8, prelu_f32, prelu_u8};
 use crate::kernels::resize::{ResizePlan, resize_linear_f32, resize_linear_u8, resize_nearest};
 use crate::kernels::softmax::softmax_f32;
@@ -65,58 +67,90 @@ fn resize(plan: &ResizePlan, dtype: DType, input: &[u8], out: &mut [u8]) {
     }
 }
 
+/// Calls `each(first byte, results)` for parts of `out`, each of whole rows of `row` elements.
+fn for_each_part(
+    parallel: &dyn Parallel,
+    out: &mut [u8],
+    row: usize,
+    each: impl Fn(usize, &mut [u8]) + Sync,
+) {
+    /// Parts start at the same place in a cache line as the whole, and at a whole element of any type.
+    const LINE: usize = 64;
+    if parallel.threads() == 1 || out.is_empty() {
+        return each(0, out);
+    }
+    let len = out.len().div_ceil(2 * parallel.threads()).next_multiple_of(LINE * row);
+    for_each_piece(parallel, out, len, &mut [(); 0], |index, out, _| each(index * len, out));
+}
+
 impl Work {
-    /// Computes the result of `step` into `out`.
-    pub(super) fn run_pointwise(&self, step: &Step, memory: &Readable<'_>, out: &mut [u8]) {
-        let fill = |out: &mut [u8]| {
+    /// Computes the result of `step` into `out`. What works element by element is shared out.
+    pub(super) fn run_pointwise(
+        &self,
+        step: &Step,
+        parallel: &dyn Parallel,
+        memory: &Readable<'_>,
+        out: &mut [u8],
+    ) {
+        let first = || memory.bytes(&step.inputs[0]);
+        let fill = |at: usize, out: &mut [u8]| {
             if step.in_place.is_none() {
-                out.copy_from_slice(memory.bytes(&step.inputs[0]));
+                out.copy_from_slice(&first()[at..][..out.len()]);
             }
         };
         match self {
-            Self::ClampF32(bounds) => {
-                fill(out);
+            Self::ClampF32(bounds) => for_each_part(parallel, out, 1, |at, out| {
+                fill(at, out);
                 clamp_f32(*bounds, cast_slice_mut(out));
-            }
-            Self::ClampU8(bounds) => {
-                fill(out);
+            }),
+            Self::ClampU8(bounds) => for_each_part(parallel, out, 1, |at, out| {
+                fill(at, out);
                 clamp_u8(*bounds, out);
-            }
-            Self::ReluI32 => {
-                fill(out);
+            }),
+            Self::ReluI32 => for_each_part(parallel, out, 1, |at, out| {
+                fill(at, out);
                 relu_i32(cast_slice_mut(out));
-            }
-            Self::MapU8(table) => {
-                fill(out);
+            }),
+            Self::MapU8(table) => for_each_part(parallel, out, 1, |at, out| {
+                fill(at, out);
                 map_u8(table, out);
-            }
+            }),
             Self::AddF32(bounds) => {
-                fill(out);
-                add_f32(cast_slice_mut(out), memory.f32(step.other_summand()), *bounds);
+                let other = memory.bytes(step.other_summand());
+                for_each_part(parallel, out, 1, |at, out| {
+                    fill(at, out);
+                    let other = cast_slice(&other[at..][..out.len()]);
+                    add_f32(cast_slice_mut(out), other, *bounds);
+                });
             }
             Self::AddU8(requant) => {
-                fill(out);
+                let other = memory.bytes(step.other_summand());
                 let requant = if step.in_place == Some(1) { requant.swapped() } else { *requant };
-                add_u8(out, memory.bytes(step.other_summand()), &requant);
+                for_each_part(parallel, out, 1, |at, out| {
+                    fill(at, out);
+                    add_u8(out, &other[at..][..out.len()], &requant);
+                });
             }
-            Self::UnaryF32(unary) => {
-                fill(out);
+            Self::UnaryF32(unary) => for_each_part(parallel, out, 1, |at, out| {
+                fill(at, out);
                 unary_f32(*unary, cast_slice_mut(out));
-            }
-            Self::PReluF32(slopes) => {
-                fill(out);
+            }),
+            Self::PReluF32(slopes) => for_each_part(parallel, out, slopes.len(), |at, out| {
+                fill(at, out);
                 prelu_f32(slopes, cast_slice_mut(out));
-            }
+            }),
             Self::PReluU8(requant) => {
-                fill(out);
-                prelu_u8(requant, out);
+                for_each_part(parallel, out, requant.negative.len(), |at, out| {
+                    fill(at, out);
+                    prelu_u8(requant, out);
+                });
             }
             Self::MulF32(rows) => {
-                fill(out);
+                fill(0, out);
                 mul_f32(*rows, cast_slice_mut(out), memory.f32(&step.inputs[1]));
             }
             Self::MulU8(rows, requant) => {
-                fill(out);
+                fill(0, out);
                 mul_u8(*rows, out, memory.bytes(&step.inputs[1]), requant);
             }
             Self::Resize(plan, dtype) => resize(plan, *dtype, memory.bytes(&step.inputs[0]), out),
@@ -145,13 +179,16 @@ impl Work {
             Self::Softmax(features) => {
                 softmax_f32(*features, memory.f32(&step.inputs[0]), cast_slice_mut(out));
             }
-            Self::Quantize(quant) => quantize(*quant, memory.f32(&step.inputs[0]), out),
-            Self::DequantizeU8(quant) => {
-                dequantize_u8(*quant, memory.bytes(&step.inputs[0]), cast_slice_mut(out));
-            }
-            Self::DequantizeI32(scale) => {
-                dequantize_i32(*scale, memory.i32(&step.inputs[0]), cast_slice_mut(out));
-            }
+            Self::Quantize(quant) => for_each_part(parallel, out, 1, |at, out| {
+                quantize(*quant, cast_slice(&first()[4 * at..][..4 * out.len()]), out);
+            }),
+            Self::DequantizeU8(quant) => for_each_part(parallel, out, 1, |at, out| {
+                dequantize_u8(*quant, &first()[at / 4..][..out.len() / 4], cast_slice_mut(out));
+            }),
+            Self::DequantizeI32(scale) => for_each_part(parallel, out, 1, |at, out| {
+                let input = cast_slice(&first()[at..][..out.len()]);
+                dequantize_i32(*scale, input, cast_slice_mut(out));
+            }),
             _ => unreachable!("kernels with geometry or weights run in `run`"),
         }
     }
