@@ -48,8 +48,8 @@ pub(crate) struct Args {
     /// The level that our runtime is held to, and with sse41 and avx2 the peers too; without it, the best of this machine.
     #[arg(long)]
     isa: Option<String>,
-    /// Threads of our runtime and of the peers.
-    #[arg(long, requires = "peers", default_value_t = 1)]
+    /// Threads of our runtime and of the peers; without --peers, 0 stands for as many as there are fast cores.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
     #[command(flatten)]
     peers: peers::Options,
@@ -71,6 +71,8 @@ struct Measurement {
     place: String,
     /// `device` or `emulated`: an emulator's time says nothing about a board's.
     provenance: &'static str,
+    /// What was asked for; 0 is as many as there are fast cores, and the scalar reference always has one.
+    threads: usize,
     git: Option<String>,
     rustc: String,
     /// What the runner printed, unchanged: one record for each runtime and instruction set.
@@ -126,9 +128,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let git = workspace::commit();
     let rustc = output(Command::new("rustc").arg("--version"))?.trim().to_owned();
     let mut measurements = Vec::new();
+    let isa = args.isa.iter().flat_map(|isa| ["--isa".to_owned(), isa.clone()]);
+    let options: Vec<String> =
+        isa.chain(["--threads".to_owned(), args.threads.to_string()]).collect();
     for place in &places {
         for model in &models {
-            let text = place.bench(&runner, model, args.isa.as_deref())?;
+            let text = place.bench(&runner, model, &options)?;
             let records = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
             let records =
                 records.with_context(|| format!("reading the records of {}", model.display()))?;
@@ -138,6 +143,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 board: args.board.clone(),
                 place: place.label().to_owned(),
                 provenance: if place.is_emulated() { "emulated" } else { "device" },
+                threads: args.threads,
                 git: git.clone(),
                 rustc: rustc.clone(),
                 records,
@@ -198,16 +204,15 @@ impl Place {
         matches!(self, Self::Here { is_emulated: true, .. })
     }
 
-    /// Runs the benchmark of one model and returns the record that it prints.
-    fn bench(&self, runner: &Path, model: &Path, isa: Option<&str>) -> Result<String> {
-        let isa: Vec<&str> = isa.map_or_else(Vec::new, |isa| vec!["--isa", isa]);
+    /// Runs the benchmark of one model with options of the runner and returns the record that it prints.
+    fn bench(&self, runner: &Path, model: &Path, options: &[String]) -> Result<String> {
         say(format!("{} on {}", model.display(), self.label()));
         match self {
             Self::Here { prefix, .. } => {
                 let mut words =
                     prefix.iter().map(Into::into).chain([runner.as_os_str().to_owned()]);
                 let mut command = Command::new(words.next().unwrap_or_default());
-                command.args(words).arg("bench").arg(model).args(&isa);
+                command.args(words).arg("bench").arg(model).args(options);
                 output(&mut command)
             }
             Self::Board { address } => {
@@ -219,9 +224,9 @@ impl Place {
                 let [runner, model] = [runner, model].map(|file| {
                     file.file_name().unwrap_or_default().to_string_lossy().into_owned()
                 });
-                let isa = isa.join(" ");
+                let options = options.join(" ");
                 let line = format!(
-                    "cd '{folder}' && ./'{runner}' bench './{model}' {isa}; code=$?; rm -r '{folder}'; exit $code"
+                    "cd '{folder}' && ./'{runner}' bench './{model}' {options}; code=$?; rm -r '{folder}'; exit $code"
                 );
                 output(ssh(address).arg(line))
             }
@@ -339,6 +344,7 @@ mod tests {
             board: None,
             place: "cortex-a57".into(),
             provenance,
+            threads: 1,
             git: None,
             rustc: "rustc 1.95.0".into(),
             records: vec![record.clone(), record],

@@ -14,6 +14,14 @@ pub struct RuntimeChoice {
     pub isa: String,
 }
 
+impl RuntimeChoice {
+    /// How many of `asked` threads it can be loaded for: the scalar reference has one.
+    #[must_use]
+    pub fn threads(&self, asked: usize) -> usize {
+        if self.runtime == "reference" { 1 } else { asked }
+    }
+}
+
 /// Every runtime at every level that can be used here, the scalar reference first.
 #[must_use]
 pub fn choices() -> Vec<RuntimeChoice> {

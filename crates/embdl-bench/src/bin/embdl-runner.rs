@@ -20,7 +20,7 @@ Retests and times .embdl files where it runs.
 
 Usage:
   embdl-runner list
-  embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N]
+  embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N] [--threads N]
   embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--threads N]
                      [--tune]
   embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--tune]
@@ -28,7 +28,7 @@ Usage:
 Without --runtime and --isa every runtime at every level that this machine has takes its turn. Each result is one line
 of JSON. `serve` runs as often as each line of its input says and answers with the times: for benches in which
 programs take turns. --tune chooses kernels by measuring them, once a machine. --threads 0
-is as many as there are fast cores. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+is as many as there are fast cores; the scalar reference has one. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
@@ -139,7 +139,7 @@ fn load(
         .then(FileTuner::of_this_machine)
         .map(|tuner| Arc::new(tuner) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
-    let threads = arguments.threads.unwrap_or(1);
+    let threads = choice.threads(arguments.threads.unwrap_or(1));
     let options = LoadOptions { isa, threads, clock, tuner, ..LoadOptions::default() };
     let loaded = open(&choice.runtime)?.load(model, &options);
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))

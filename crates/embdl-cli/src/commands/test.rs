@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Only this instruction set level: scalar, sse41, avx2, neon, dotprod.
     #[arg(long)]
     isa: Option<String>,
+    /// Threads; 0 for as many as the machine has fast cores. The scalar reference runs on one.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
     /// Only the first N test images.
     #[arg(long, value_name = "N")]
     images: Option<usize>,
@@ -54,7 +57,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let bars = Bars::new();
     let mut reports = Vec::new();
     for choice in wanted {
-        let options = LoadOptions { isa: Some(choice.isa.clone()), ..LoadOptions::default() };
+        let isa = Some(choice.isa.clone());
+        let threads = choice.threads(args.threads);
+        let options = LoadOptions { isa, threads, ..LoadOptions::default() };
         let mut session = open(&choice.runtime)?.load(&model, &options)?;
         let what = format!("{} {}", choice.runtime, choice.isa);
         bars.begin(&what);
