@@ -130,6 +130,8 @@ pub fn layouts() -> Vec<Problem> {
         ("channels", 3, [[2, 3, 4], [2, 3, 1], [2, 3, 9]]),
         ("rows", 1, [[2, 3, 4], [1, 3, 4], [5, 3, 4]]),
         ("columns", 2, [[2, 3, 4], [2, 1, 4], [2, 2, 4]]),
+        // Large enough to be shared out to threads.
+        ("many channels", 3, [[53, 47, 16], [53, 47, 3], [53, 47, 31]]),
     ] {
         for (kind, elements) in [
             ("float", [Elements::F32; 4]),

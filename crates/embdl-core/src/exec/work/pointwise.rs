@@ -67,7 +67,29 @@ fn resize(plan: &ResizePlan, dtype: DType, input: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Calls `each(first byte, results)` for parts of `out`, each of whole rows of `row` elements.
+/// Writes the rows of a concatenation from row `first` on, of `stride` bytes each, as many as `out` has.
+fn concat<'a>(
+    parts: &[ConcatPart],
+    stride: usize,
+    first: usize,
+    out: &mut [u8],
+    input: impl Fn(usize) -> &'a [u8],
+) {
+    let count = out.len() / stride;
+    let mut at = 0;
+    for (index, ConcatPart { row, table, is_there }) in parts.iter().enumerate() {
+        if !*is_there {
+            let input = &input(index)[first * row..][..count * row];
+            match table {
+                None => copy_rows(input, *row, &mut out[at..], stride),
+                Some(table) => map_rows_u8(table, input, *row, &mut out[at..], stride),
+            }
+        }
+        at += row;
+    }
+}
+
+/// Calls `each(first byte, results)` for parts of `out`, each of whole rows of `row` elements, or bytes.
 fn for_each_part(
     parallel: &dyn Parallel,
     out: &mut [u8],
@@ -163,18 +185,12 @@ impl Work {
                 transpose(*dims, *order, memory.bytes(&step.inputs[0]), out);
             }
             Self::Concat(parts) => {
-                let stride = parts.iter().map(|part| part.row).sum();
-                let mut at = 0;
-                for (place, ConcatPart { row, table, is_there }) in step.inputs.iter().zip(parts) {
-                    match table {
-                        _ if *is_there => {}
-                        None => copy_rows(memory.bytes(place), *row, &mut out[at..], stride),
-                        Some(table) => {
-                            map_rows_u8(table, memory.bytes(place), *row, &mut out[at..], stride);
-                        }
-                    }
-                    at += row;
-                }
+                let stride: usize = parts.iter().map(|part| part.row).sum();
+                for_each_part(parallel, out, stride, |at, out| {
+                    concat(parts, stride, at / stride, out, |part| {
+                        memory.bytes(&step.inputs[part])
+                    });
+                });
             }
             Self::Softmax(features) => {
                 softmax_f32(*features, memory.f32(&step.inputs[0]), cast_slice_mut(out));
