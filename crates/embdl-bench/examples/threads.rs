@@ -63,6 +63,9 @@ fn main() -> Result<()> {
     let [alone, shared] = &sides;
     let [one, several] = [alone.shortest_ns, shared.shortest_ns].map(|ns| ns as f64 / 1e3);
     println!("{path}: {one:.0} us, {several:.0} us, {:.2} times, {rounds} rounds", one / several);
+    let sum = |side: &Side| side.nodes_ns.iter().sum::<u64>() as f64 / 1e3;
+    let [one, several] = [sum(alone), sum(shared)];
+    println!("  sum of nodes: {one:.0} us, {several:.0} us, {:.2} times", one / several);
     // What a node loses against an even share, largest first.
     let share = threads.parse::<f64>()?.max(1.0);
     let nodes = alone.session.profile().context("a clock was given")?.nodes.iter();
