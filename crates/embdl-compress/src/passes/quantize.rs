@@ -12,7 +12,8 @@ use crate::pass::{Pass, PassReport, report};
 /// Makes activations u8 with ranges from calibration.
 ///
 /// Operators that pass levels on unchanged (max pooling, reshape, ReLU on its own) give their output the parameters of
-/// their input. Outputs of the network stay accumulators.
+/// their input. What only a concatenation reads gets the parameters of its result: levels are then put side by side as they
+/// are, without a second rounding, and convolutions can write them there at once. Outputs of the network stay accumulators.
 #[derive(Clone, Debug)]
 pub struct QuantizeActivations<'a> {
     /// One observer for each value of the graph.
@@ -30,7 +31,9 @@ impl Pass for QuantizeActivations<'_> {
 
     fn run(&self, graph: &mut Graph) -> Result<PassReport, CompressError> {
         let mut chosen: Vec<Option<Quant>> = vec![None; graph.values.len()];
-        let observed = |id: ValueId| {
+        let whole = wholes(graph);
+        let observed = |value: ValueId| {
+            let id = whole[value].unwrap_or(value);
             let not_calibrated =
                 || CompressError::NotCalibrated { value: graph.values[id].name.clone() };
             self.observers
@@ -45,16 +48,8 @@ impl Pass for QuantizeActivations<'_> {
         for node in &graph.nodes {
             chosen[node.output] = match &node.op {
                 // An average has a narrower range than what it is taken of.
-                Op::GlobalAveragePool | Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => {
-                    Some(observed(node.output)?)
-                }
-                Op::Pool(_)
-                | Op::Flatten
-                | Op::Reshape(_)
-                | Op::Activation(_)
-                | Op::Resize(_)
-                | Op::Transpose(_)
-                | Op::Pad(_) => chosen[node.inputs[0]],
+                op if is_average(op) => Some(observed(node.output)?),
+                op if passes_levels_on(op) => chosen[node.inputs[0]],
                 Op::Conv2d(_) | Op::Dense(_) if graph.outputs.contains(&node.output) => None,
                 Op::Conv2d(_)
                 | Op::Dense(_)
@@ -64,7 +59,7 @@ impl Pass for QuantizeActivations<'_> {
                 | Op::Mul
                 | Op::PRelu
                 | Op::Quantize => Some(observed(node.output)?),
-                Op::Lrn(_) | Op::BatchNorm(_) | Op::Softmax | Op::Dequantize => None,
+                _ => None,
             };
         }
         report(self.name(), graph, |graph| {
@@ -72,6 +67,46 @@ impl Pass for QuantizeActivations<'_> {
             Ok(())
         })
     }
+}
+
+const fn is_average(op: &Op) -> bool {
+    matches!(op, Op::GlobalAveragePool | Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }))
+}
+
+/// Whether the levels of the result are levels of the first input.
+const fn passes_levels_on(op: &Op) -> bool {
+    let passes = matches!(
+        op,
+        Op::Pool(_)
+            | Op::Flatten
+            | Op::Reshape(_)
+            | Op::Activation(_)
+            | Op::Resize(_)
+            | Op::Transpose(_)
+            | Op::Pad(_)
+    );
+    passes && !is_average(op)
+}
+
+/// For each value, the result of the concatenation that alone reads it, through operators that pass levels on or not.
+fn wholes(graph: &Graph) -> Vec<Option<ValueId>> {
+    let mut readers = vec![0_usize; graph.values.len()];
+    let reads = graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs);
+    reads.for_each(|&value| readers[value] += 1);
+    let is_free = |value: ValueId| readers[value] == 1 && !graph.inputs.contains(&value);
+    let mut whole = vec![None; graph.values.len()];
+    for node in graph.nodes.iter().rev() {
+        if matches!(node.op, Op::Concat(_)) {
+            let result = whole[node.output].unwrap_or(node.output);
+            for &part in node.inputs.iter().filter(|&&part| is_free(part)) {
+                whole[part] = Some(result);
+            }
+        } else if passes_levels_on(&node.op) {
+            let passed = whole[node.output].take();
+            whole[node.inputs[0]] = passed.filter(|_| is_free(node.inputs[0]));
+        }
+    }
+    whole
 }
 
 /// Makes free weights integers with scales of least squared error.
@@ -174,6 +209,43 @@ mod tests {
         assert_eq!(quant("image"), Some(pixels));
         assert!(quant("conv1").is_some() && quant("conv1") == quant("pool1"));
         assert_eq!(quant("fc2"), None);
+    }
+
+    #[test]
+    fn parts_of_a_concatenation_take_its_range() {
+        let mut graph = zoo::squeezenet_1_1(&zoo::Options::cifar(10, 1)).unwrap();
+        let observers: Vec<Observer> = (0..graph.values.len())
+            .map(|id| {
+                let mut seen = Observer::default();
+                seen.observe(&[0.0, 1.0 + id as f32]);
+                seen
+            })
+            .collect();
+        let pass = QuantizeActivations {
+            observers: &observers,
+            calibration: Calibration::MinMax,
+            inputs: &[],
+        };
+        pass.run(&mut graph).unwrap();
+        let concats: Vec<_> =
+            graph.nodes.iter().filter(|node| matches!(node.op, Op::Concat(_))).collect();
+        assert_eq!(concats.len(), 8);
+        for node in concats {
+            let quant = graph.values[node.output].quant;
+            assert_eq!(quant, observers[node.output].quant(Calibration::MinMax));
+            assert!(node.inputs.iter().all(|&part| graph.values[part].quant == quant));
+        }
+    }
+
+    #[test]
+    fn what_others_read_too_keeps_its_range() {
+        let mut graph = zoo::squeezenet_1_1(&zoo::Options::cifar(10, 1)).unwrap();
+        // A second reader of one part, such as a network with shortcuts has.
+        let concat = graph.nodes.iter().position(|node| matches!(node.op, Op::Concat(_))).unwrap();
+        let [kept, joined] = graph.nodes[concat].inputs[..] else { panic!("two parts") };
+        graph.outputs.push(kept);
+        let whole = wholes(&graph);
+        assert_eq!((whole[kept], whole[joined]), (None, Some(graph.nodes[concat].output)));
     }
 
     #[test]
