@@ -318,10 +318,10 @@ level! {
     winograd [14.0, 18.0], [2.0, 8.0],
     fft fft::Costs { transform: [20.0, 28.0, 35.0], read: [0.1, 0.5, 3.0], call: 4e3 },
     [fft_f32_f32_16x4__sse41 fft_f32_f32_32x4__sse41 fft_f32_f32_64x4__sse41],
-    gemm_f32_f32_4x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
+    gemm_f32_f32_6x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
     gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41 lrn_f32_f32_1x4__sse41
-    conv_f32_f32_4x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
+    conv_f32_f32_6x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
 }
 
 level! {

@@ -18,7 +18,7 @@ pub(crate) struct Rounding {
 
 impl Simd for Sse41 {
     const LANES: usize = 4;
-    const MR_F32: usize = 4;
+    const MR_F32: usize = 6;
     const MR_Q8: usize = 4;
     const HAS_DOT: bool = false;
     const SHUFFLES: bool = true;

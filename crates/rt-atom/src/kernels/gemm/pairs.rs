@@ -1,23 +1,24 @@
-//! f32 GEMM tile 4x4 of SSE. Contract and reference: `embdl_core::kernels::gemm`.
+//! f32 GEMM tile 6x4 of SSE. Contract and reference: `embdl_core::kernels::gemm`.
 //!
 //! SSE has no broadcasting load of one float, but `movddup` broadcasts two without a shuffle. So a panel holds two
 //! consecutive k of a channel side by side, an accumulator the even and the odd sums of two channels, added at the end.
-//! 4 rows x 4 channels are 8 accumulators; with 2 vectors of weights, a broadcast and a product 12 of 16 registers. For
-//! 32 products: 6 loads, 4 copies (SSE overwrites an operand), 8 multiplications, 8 additions; broadcasting by shuffle
-//! in a 4x8 tile costs 4 to 8 instructions more and competes for the vector units. A single row has only 2
-//! accumulators a panel, too few for the latency of an addition, so it keeps four sets along k.
+//! 6 rows x 4 channels are 12 accumulators; with 2 vectors of weights, a broadcast and a product all 16 registers. For
+//! 48 products: 8 loads, 6 copies (SSE overwrites an operand), 12 multiplications, 12 additions; broadcasting by shuffle
+//! in a 4x8 tile costs 4 to 8 instructions more and competes for the vector units, and 4 rows have 12 % more instructions a
+//! product. A single row has only 2 accumulators a panel, too few for the latency of an addition, so it keeps four sets
+//! along k.
 
 use core::arch::x86_64::*;
 
 use embdl_core::kernels::{GemmF32, Tile};
 
-use super::{PanelF32, Runs, panels_f32, row_blocks};
+use super::{PanelF32, Runs, even_tiles, panels_f32, row_blocks};
 use crate::detect::Sse41;
 
 /// Packing of float weights.
 pub(crate) const TILE: Tile = Tile { nr: 4, kr: 2 };
 
-const MR: usize = 4;
+const MR: usize = 6;
 
 /// The job at the level SSE4.1.
 ///
@@ -36,17 +37,21 @@ pub(crate) fn gemm(simd: Sse41, job: &GemmF32<'_>, out: &mut [f32]) {
 pub(crate) fn gemm_runs(_: Sse41, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
     for (first, rows) in row_blocks(job.m, job.weights.k, job.weights.n, MR) {
         for (channel, panel) in panels_f32(job, runs, out.len(), TILE) {
-            for i in (first..first + rows).step_by(MR) {
+            let mut i = first;
+            for rows in even_tiles(rows, MR) {
                 let lhs = &job.lhs[i * job.lhs_stride..];
                 let out = &mut out[i * job.out_stride + channel..];
                 let strides = [job.lhs_stride, job.out_stride];
-                match job.m - i {
+                match rows {
                     1 if panel.is_row => row_f32(&panel, lhs, out),
                     1 => tile_f32::<1>(&panel, lhs, out, strides),
                     2 => tile_f32::<2>(&panel, lhs, out, strides),
                     3 => tile_f32::<3>(&panel, lhs, out, strides),
-                    _ => tile_f32::<4>(&panel, lhs, out, strides),
+                    4 => tile_f32::<4>(&panel, lhs, out, strides),
+                    5 => tile_f32::<5>(&panel, lhs, out, strides),
+                    _ => tile_f32::<MR>(&panel, lhs, out, strides),
                 }
+                i += rows;
             }
         }
     }
