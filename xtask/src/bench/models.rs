@@ -36,17 +36,20 @@ pub(super) enum Precision {
     Fp32,
     /// 8-bit integers.
     Int8,
+    /// The same with weights of 7 bits, which SSE and AVX2 multiply and add without overflow.
+    Int7,
     /// Dense layers with 10 % of their weights, each one of 16 values; convolutions of 6 bits.
     Compressed,
 }
 
 impl Precision {
-    pub(super) const ALL: [Self; 3] = [Self::Fp32, Self::Int8, Self::Compressed];
+    pub(super) const ALL: [Self; 4] = [Self::Fp32, Self::Int8, Self::Int7, Self::Compressed];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
             Self::Int8 => "int8",
+            Self::Int7 => "int7",
             Self::Compressed => "compressed",
         }
     }

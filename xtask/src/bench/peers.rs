@@ -68,6 +68,10 @@ pub(super) fn compare(
         cores: cores(options.core, setting.threads),
         turns: options.turns.max(1),
     };
+    let has_integers = |network: &Network| network.ours.iter().any(|(p, _)| *p != Precision::Fp32);
+    if networks.iter().any(has_integers) {
+        bench.peers.tell_overflows(&bench.cores)?;
+    }
     let mut records = Vec::new();
     for network in networks {
         // What is compressed is compared with integers, so both take turns with the same programs.

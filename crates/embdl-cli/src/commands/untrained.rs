@@ -21,6 +21,8 @@ pub(crate) enum Precision {
     Fp32,
     /// 8-bit integers, ranges from noise.
     Int8,
+    /// The same with weights of 7 bits, whose products with levels SSE and AVX2 add without overflow.
+    Int7,
     /// Dense layers with 10 % of their weights, each one of 16 values; convolutions of 6 bits; integers throughout.
     Compressed,
 }
@@ -37,7 +39,7 @@ impl Precision {
             let layers = graph.layers().filter(|(node, _)| is_wanted(&node.op));
             layers.map(|(node, _)| node.name.clone()).collect()
         };
-        let mut bits = vec![("*".to_owned(), 8)];
+        let mut bits = vec![("*".to_owned(), if self == Self::Int7 { 7 } else { 8 })];
         if self == Self::Compressed {
             let dense = names(|op| matches!(op, Op::Dense(_)));
             let convolutions = names(|op| matches!(op, Op::Conv2d(_)));
@@ -90,8 +92,10 @@ mod tests {
             precision.apply(&mut graph).unwrap();
             encode(&graph, EncodeOptions::default()).unwrap().bytes.len()
         };
-        let [fp32, int8, compressed] =
-            [Precision::Fp32, Precision::Int8, Precision::Compressed].map(len_bytes);
-        assert!(fp32 > 3 * int8 && int8 > 4 * compressed, "{fp32} {int8} {compressed}");
+        let [fp32, int8, int7, compressed] =
+            [Precision::Fp32, Precision::Int8, Precision::Int7, Precision::Compressed]
+                .map(len_bytes);
+        assert!(fp32 > 3 * int8 && int8 > int7, "{fp32} {int8} {int7}");
+        assert!(int7 > 4 * compressed, "{int7} {compressed}");
     }
 }

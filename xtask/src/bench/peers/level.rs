@@ -120,6 +120,22 @@ impl Peers {
         command
     }
 
+    /// Says which peers add the products of 8-bit weights with overflow at this level; 64 would be right.
+    pub(super) fn tell_overflows(&self, cores: &str) -> Result<()> {
+        for line in output(&mut self.command(cores, "saturation.py"))?.lines() {
+            if let Some((peer, sum)) = line.split_once(' ')
+                && sum != "64.0"
+            {
+                warn(format!(
+                    "{peer}: 64 products of levels that should add up to 64.0 give {sum} at {}: weights of 8 bits \
+                     overflow there, so compare with int7, which is right and as fast",
+                    self.level.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The command of a converter, which runs at full speed.
     pub(super) fn converter(&self) -> Result<Command> {
         let mut command = Command::new(Self::at(Level::Native)?.python);
