@@ -183,21 +183,21 @@ fn requantize_by_rule(requant: &Requant, channel: usize, sums: &[i32], out: &mut
     }
 }
 
-/// Copies up to 32 elements; 4, 8 and 16 without a loop.
-#[inline]
+/// Copies up to 32 elements, in pieces of a fixed size: a call to memcpy costs more than the copy.
+#[inline(always)]
 fn copy_lanes<T: Copy>(lanes: &[T], out: &mut [T]) {
-    fn whole<const N: usize, T: Copy>(lanes: &[T], out: &mut [T]) -> bool {
-        let (Ok(lanes), Ok(out)) = (<&[T; N]>::try_from(lanes), <&mut [T; N]>::try_from(out))
-        else {
-            return false;
-        };
-        *out = *lanes;
-        true
+    assert!(lanes.len() == out.len(), "{} lanes, {} results", lanes.len(), out.len());
+    let mut at = 0;
+    macro_rules! piece {
+        ($($n:literal)+) => {$(
+            if let (Some(lanes), Some(out)) =
+                (lanes[at..].first_chunk::<$n>(), out[at..].first_chunk_mut::<$n>())
+            {
+                *out = *lanes;
+                at += $n;
+            }
+        )+};
     }
-    if whole::<16, T>(lanes, out) || whole::<8, T>(lanes, out) || whole::<4, T>(lanes, out) {
-        return;
-    }
-    for (slot, &lane) in out.iter_mut().zip(lanes) {
-        *slot = lane;
-    }
+    piece!(16 16 8 4 2 1);
+    debug_assert!(at == out.len(), "32 lanes at most");
 }

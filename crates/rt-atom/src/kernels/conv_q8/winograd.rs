@@ -166,11 +166,12 @@ impl Plan {
     }
 
     /// Time, in products of bytes by GEMM at the level. The factors are measured: a product of words, a value that is
-    /// transformed before and after, and a byte of weights, which passes by once a band and comes from memory where there
-    /// are many.
+    /// transformed before and after, and a byte of weights that comes from a cache or from memory. Weights pass by once a
+    /// band. The first time they come from memory, because the rest of the network has run since, unless they are few.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub(crate) fn cost(&self, has_dot: bool) -> f32 {
-        const FAR_BYTES: usize = 8 << 20;
+        /// What stays in a second-level cache from run to run, and what stays in a cache from band to band.
+        const KEPT: [usize; 2] = [1 << 20, 8 << 20];
         let [product, input, result, near, far] =
             if has_dot { [2.0, 60.0, 20.0, 2.0, 15.0] } else { [0.5, 8.0, 20.0, 0.2, 1.5] };
         let tiles = self.tiles[0] * self.tiles[1];
@@ -178,9 +179,10 @@ impl Plan {
         let products = places * (self.k() * self.problem.n) as f32;
         let inputs = places * (self.k() * self.problem.groups) as f32;
         let results = places * self.problem.n as f32;
-        let weights = (self.weight_bytes() * tiles.div_ceil(self.band)) as f32;
-        let byte = if self.weight_bytes() > FAR_BYTES { far } else { near };
-        product * products + input * inputs + result * results + byte * weights
+        let [first, next] = KEPT.map(|kept| if self.weight_bytes() > kept { far } else { near });
+        let passes = tiles.div_ceil(self.band).saturating_sub(1) as f32;
+        let weights = self.weight_bytes() as f32 * (first + next * passes);
+        product * products + input * inputs + result * results + weights
     }
 }
 
