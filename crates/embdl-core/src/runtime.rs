@@ -85,6 +85,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// Chooses kernels by measuring them at load, where estimates choose otherwise.
     pub tuner: Option<Arc<dyn Tuner>>,
+    /// Is told which bytes of the file are not read again.
+    pub release: Option<Arc<dyn Release>>,
     /// A monotonic clock in nanoseconds; with it, every run is profiled.
     pub clock: Option<fn() -> u64>,
     /// Largest sum of packed weights, arena and scratch that the session may allocate.
@@ -99,6 +101,7 @@ impl Default for LoadOptions {
             weights: WeightForm::Auto,
             threads: 1,
             tuner: None,
+            release: None,
             clock: None,
             max_memory_bytes: 4 << 30,
         }
@@ -115,6 +118,12 @@ pub trait Tuner: fmt::Debug + Send + Sync {
 
     /// Remembers the fastest kernel for `problem`.
     fn learn(&self, problem: &str, kernel: &str);
+}
+
+/// Takes back the bytes of a model's file while it is loaded.
+pub trait Release: fmt::Debug + Send + Sync {
+    /// `encoded` are bytes of the file that loading is done with. They must stay readable, but need not stay in memory.
+    fn release(&self, encoded: &[u8]);
 }
 
 /// How dense layers with sparse or codebook weights run.

@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("embdl-data", &["embdl-core"]),
     ("embdl-train", &["embdl-core", "embdl-graph", "embdl-data"]),
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
-    ("embdl-bench", &["embdl-core", "embdl-data", "rt-atom", "rt-arm"]),
+    ("embdl-bench", &["embdl-core", "embdl-data", "embdl-file", "rt-atom", "rt-arm"]),
     (
         "embdl-flow",
         &[
@@ -36,12 +36,14 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "embdl-train",
             "embdl-compress",
             "embdl-bench",
+            "embdl-file",
             "rt-atom",
             "rt-arm",
         ],
     ),
     ("embdl-testkit", &[]),
     ("embdl-threads", &["embdl-core"]),
+    ("embdl-file", &["embdl-core"]),
     ("rt-atom", &["embdl-core", "embdl-threads"]),
     ("rt-arm", &["embdl-core", "embdl-threads"]),
     ("xtask", &[]),

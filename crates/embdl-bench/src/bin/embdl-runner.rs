@@ -14,6 +14,7 @@ use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
 use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
 use embdl_data::{Dataset, catalog};
+use embdl_file::ModelFile;
 
 const HELP: &str = "\
 Retests and times .embdl files where it runs.
@@ -67,16 +68,17 @@ fn main() -> Result<()> {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let model = format::read(&bytes, &Limits::default())
+    let file = ModelFile::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(file.bytes(), &Limits::default())
         .with_context(|| format!("reading {}", path.display()))?;
+    file.release_all();
     // Latency needs no data, so noise will do where none is named.
     let is_bench = arguments.command == "bench";
     let wants_data = !is_bench || arguments.dataset.is_some();
     let dataset = wants_data.then(|| dataset(arguments)).transpose()?;
     for choice in wanted(arguments)? {
         let clock = is_bench.then_some(nanoseconds as fn() -> u64);
-        let mut session = load(&model, &choice, clock, arguments)?;
+        let mut session = load(&model, &file, &choice, clock, arguments)?;
         let line = match &dataset {
             Some(dataset) if !is_bench => {
                 serde_json::to_string(&retest(session.as_mut(), &choice, dataset, None, |_| {})?)?
@@ -106,13 +108,14 @@ fn answer(arguments: &Arguments) -> Result<()> {
     let choice = wanted(arguments)?.swap_remove(0);
     // As peers do, loading begins with the file.
     let start = nanoseconds();
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let model = format::read(&bytes, &Limits::default())
+    let file = ModelFile::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(file.bytes(), &Limits::default())
         .with_context(|| format!("reading {}", path.display()))?;
-    let mut session = load(&model, &choice, None, arguments)?;
+    file.release_all();
+    let mut session = load(&model, &file, &choice, None, arguments)?;
     let load_ns = nanoseconds().saturating_sub(start);
     drop(model);
-    drop(bytes);
+    drop(file);
     let greeting = Greeting {
         name: format!("{} {}", choice.runtime, choice.isa),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -130,6 +133,7 @@ fn answer(arguments: &Arguments) -> Result<()> {
 
 fn load(
     model: &Model<'_>,
+    file: &ModelFile,
     choice: &RuntimeChoice,
     clock: Option<fn() -> u64>,
     arguments: &Arguments,
@@ -140,7 +144,8 @@ fn load(
         .map(|tuner| Arc::new(tuner) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
     let threads = choice.threads(arguments.threads.unwrap_or(1));
-    let options = LoadOptions { isa, threads, clock, tuner, ..LoadOptions::default() };
+    let release = Some(file.releaser());
+    let options = LoadOptions { isa, threads, clock, tuner, release, ..LoadOptions::default() };
     let loaded = open(&choice.runtime)?.load(model, &options);
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
 }

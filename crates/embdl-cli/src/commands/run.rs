@@ -11,9 +11,9 @@ use embdl_bench::{FileTuner, chosen, classify, nanoseconds, open};
 use embdl_core::format::{self, Limits};
 use embdl_core::op::Op;
 use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
+use embdl_file::ModelFile;
 use serde::Serialize;
 
-use super::read;
 use crate::data::{self, DataArgs, TestImages};
 use crate::metadata::MetadataArgs;
 use crate::{Outcome, text};
@@ -74,10 +74,11 @@ struct Classified {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
-    let bytes = read(&args.model)?;
     let path = args.model.display();
-    let model =
-        format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let file = ModelFile::open(&args.model).with_context(|| format!("reading {path}"))?;
+    let model = format::read(file.bytes(), &Limits::default())
+        .with_context(|| format!("reading {path}"))?;
+    file.release_all();
     let mut metadata = model.metadata.clone();
     args.metadata.apply(&mut metadata)?;
     let shape_of = |ids: &[usize]| model.values[ids[0]].kind.shape;
@@ -92,12 +93,12 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let tuner = args.tune.then(|| Arc::new(FileTuner::of_this_machine()) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
     let threads = args.threads;
-    let options = LoadOptions { isa, threads, clock, tuner, ..LoadOptions::default() };
+    let release = Some(file.releaser());
+    let options = LoadOptions { isa, threads, clock, tuner, release, ..LoadOptions::default() };
     let mut session = open(&choice.runtime)?.load(&model, &options)?;
     let input = shape_of(&model.inputs);
     // The session keeps what it needs: weights are not held twice.
-    drop(model);
-    drop(bytes);
+    drop((options, model, file));
     if args.pictures.is_empty() {
         let images = data::load_test(&args.data, input, &metadata)?;
         return test_image(args, session.as_mut(), &images, &choice.runtime, json);

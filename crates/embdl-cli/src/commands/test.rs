@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use embdl_bench::{RetestReport, chosen, open, retest};
 use embdl_core::format::{self, Limits};
 use embdl_core::runtime::{LoadOptions, Runtime};
+use embdl_file::ModelFile;
 use embdl_flow::progress::Progress;
 
-use super::read;
 use crate::data::{self, DataArgs, TestImages};
 use crate::progress::Bars;
 use crate::{Outcome, text};
@@ -44,10 +44,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
-    let bytes = read(&args.model)?;
     let path = args.model.display();
-    let model =
-        format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let file = ModelFile::open(&args.model).with_context(|| format!("reading {path}"))?;
+    let model = format::read(file.bytes(), &Limits::default())
+        .with_context(|| format!("reading {path}"))?;
+    file.release_all();
     let input = model.inputs.first().context("the model has no input")?;
     let shape = model.values[*input].kind.shape;
     let TestImages { dataset: test, preprocess } =
@@ -59,7 +60,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     for choice in wanted {
         let isa = Some(choice.isa.clone());
         let threads = choice.threads(args.threads);
-        let options = LoadOptions { isa, threads, ..LoadOptions::default() };
+        let release = Some(file.releaser());
+        let options = LoadOptions { isa, threads, release, ..LoadOptions::default() };
         let mut session = open(&choice.runtime)?.load(&model, &options)?;
         let what = format!("{} {}", choice.runtime, choice.isa);
         bars.begin(&what);

@@ -56,6 +56,7 @@ pub(super) fn load(
     for (lowering, &in_place) in nodes.iter().zip(&plan.in_place) {
         let node = lowering.node;
         let work = lowering.work()?;
+        lowering.release();
         let macs = node.op.macs(lowering.to().shape, lowering.weight().map(|weight| weight.shape));
         let bytes = lowering.bytes_moved(&work);
         let kernel = work.kernel_name(&*kernels);
@@ -234,6 +235,18 @@ impl<'m> Lowering<'m, '_> {
                 (DType::I32, Some(quant), DType::F32) => Ok(Work::DequantizeI32(quant.scale)),
                 _ => Err(self.unsupported("it turns u8 or i32 into f32 only")),
             },
+        }
+    }
+
+    /// Gives back the bytes of the node's tensors, which are packed now.
+    fn release(&self) {
+        let Some(release) = &self.options.release else { return };
+        for id in [self.node.weight, self.node.bias].into_iter().flatten() {
+            let tensor = &self.model.tensors[id];
+            release.release(tensor.symbols.bytes);
+            if let Some(gaps) = &tensor.gaps {
+                release.release(gaps.bytes);
+            }
         }
     }
 
