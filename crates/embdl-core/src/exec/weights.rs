@@ -10,8 +10,8 @@ use crate::kernels::{
     CodebookQ8, EllBuilder, EllQ8, EllTile, Kernels, PackedF32, PackedQ8, RowsForm, RowsProblem,
     SparseF32, SparseQ8, SparseRows, Tile,
 };
-use crate::model::{EncodedTensor, Layout, Scales, Values};
-use crate::runtime::WeightForm;
+use crate::model::{Coder, EncodedTensor, Layout, Scales, Values};
+use crate::runtime::{Release, WeightForm};
 
 /// Form of the weights of a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,14 +178,17 @@ pub(super) fn pack_f32(
     bias: &[f32],
     width: usize,
     kernels: &dyn Kernels,
+    release: Option<&dyn Release>,
 ) -> Result<Vec<PackedF32>, EncodingError> {
     let (k, tile) = (row_len(weight), kernels.tile_f32());
     let parts = parts(weight, width);
     let mut packed: Vec<PackedF32> =
         parts.map(|part| PackedF32::zeros(bias_of(bias, &part), part.len(), k, tile)).collect();
     packed.iter_mut().for_each(|packed| kernels.advise(cast_slice_mut(&mut packed.data)));
+    let mut consumed = Consumed::new(weight, release);
     weight.dequantize_blocks(PACK_BLOCK, |at, values| {
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
+        consumed.reach(at + values.len());
     })?;
     Ok(packed)
 }
@@ -197,17 +200,57 @@ pub(super) fn pack_q8(
     width: usize,
     zero_point: u8,
     kernels: &dyn Kernels,
+    release: Option<&dyn Release>,
 ) -> Result<Vec<PackedQ8>, EncodingError> {
     let (k, tile) = (row_len(weight), kernels.tile_q8());
     let parts = parts(weight, width);
     let mut packed: Vec<PackedQ8> =
         parts.map(|part| PackedQ8::zeros(bias_of(bias, &part), part.len(), k, tile)).collect();
     packed.iter_mut().for_each(|packed| kernels.advise(cast_slice_mut(&mut packed.data)));
+    let mut consumed = Consumed::new(weight, release);
     weight.decode_i8_blocks(PACK_BLOCK, |at, values| {
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
+        consumed.reach(at + values.len());
     })?;
     packed.iter_mut().for_each(|packed| packed.fold(zero_point));
     Ok(packed)
+}
+
+/// Gives back the bytes of a tensor while it is unpacked, so that a large layer is not there twice. Where symbols have no
+/// fixed width, the whole goes when it is done.
+struct Consumed<'t> {
+    release: Option<&'t dyn Release>,
+    bytes: &'t [u8],
+    bits: usize,
+    /// Bytes that are given back.
+    done: usize,
+}
+
+impl<'t> Consumed<'t> {
+    /// Bytes that are given back at a time.
+    const STEP: usize = 1 << 20;
+    /// Bytes of the largest pages that systems have.
+    const LARGEST_PAGE: usize = 64 << 10;
+
+    fn new(weight: &'t EncodedTensor<'_>, release: Option<&'t dyn Release>) -> Self {
+        let bits = match (weight.layout, weight.symbols.coder) {
+            (Layout::Dense, Coder::Raw { bits }) => usize::from(bits),
+            _ => 0,
+        };
+        Self { release, bytes: weight.symbols.bytes, bits, done: 0 }
+    }
+
+    /// So many elements are unpacked.
+    fn reach(&mut self, elements: usize) {
+        let end = self.bytes.len().min(elements * self.bits / 8);
+        if let Some(release) = self.release
+            && end >= self.done + Self::STEP
+        {
+            release.release(&self.bytes[self.done..end]);
+            // A little of it once more with the next part: the page that both have a share of.
+            self.done = end.saturating_sub(Self::LARGEST_PAGE);
+        }
+    }
 }
 
 /// Elements that exist unpacked at a time.

@@ -137,15 +137,29 @@ impl<'m> Lowering<'m, '_> {
         let failed = |source| self.undecodable(source);
         if let Some((quant, stage)) = self.integer_stage(weight, n, conv.activation)? {
             let (bias, zero_point) = (self.bias_i32()?, quant.zero_point);
-            let packed = weights::pack_q8(weight, &bias, n / groups, zero_point, self.kernels)
-                .map_err(failed)?;
+            let packed = weights::pack_q8(
+                weight,
+                &bias,
+                n / groups,
+                zero_point,
+                self.kernels,
+                self.options.release.as_deref(),
+            )
+            .map_err(failed)?;
             let stages = weights::parts(weight, n / groups).map(|part| stage.of_channels(part));
             let groups = packed.into_iter().zip(stages).collect();
             let conv = Conv { geometry, out_stride, groups, block: self.block_rows(conv, k) };
             return Ok(Work::ConvQ8 { conv, zero_point });
         }
         let bias = self.bias_f32()?;
-        let groups = weights::pack_f32(weight, &bias, n / groups, self.kernels).map_err(failed)?;
+        let groups = weights::pack_f32(
+            weight,
+            &bias,
+            n / groups,
+            self.kernels,
+            self.options.release.as_deref(),
+        )
+        .map_err(failed)?;
         let block = self.block_rows(conv, k * 4);
         let clamp = conv.activation.bounds();
         Ok(Work::ConvF32(Conv { geometry, out_stride, groups, block }, clamp))

@@ -84,8 +84,15 @@ impl<'m> Lowering<'m, '_> {
             return match form {
                 Form::Dense => {
                     let width = self.part_width(n, weight.shape.dim(1), m);
-                    let packed = weights::pack_q8(weight, &bias, width, zero_point, self.kernels)
-                        .map_err(failed)?;
+                    let packed = weights::pack_q8(
+                        weight,
+                        &bias,
+                        width,
+                        zero_point,
+                        self.kernels,
+                        self.options.release.as_deref(),
+                    )
+                    .map_err(failed)?;
                     let stages = weights::parts(weight, width).map(|part| stage.of_channels(part));
                     let parts = packed.into_iter().zip(stages).collect();
                     Ok(Work::DenseQ8(Dense { m, n, width, parts }))
@@ -110,7 +117,9 @@ impl<'m> Lowering<'m, '_> {
             return Ok(Work::SparseF32(m, rows, clamp));
         }
         let width = self.part_width(n, weight.shape.dim(1), m);
-        let parts = weights::pack_f32(weight, &bias, width, self.kernels).map_err(failed)?;
+        let parts =
+            weights::pack_f32(weight, &bias, width, self.kernels, self.options.release.as_deref())
+                .map_err(failed)?;
         Ok(Work::DenseF32(Dense { m, n, width, parts }, clamp))
     }
 
