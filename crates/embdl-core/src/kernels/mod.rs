@@ -14,6 +14,7 @@ pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
 pub mod ell;
+pub mod exp;
 pub mod gemm;
 pub mod im2col;
 pub mod lanes;
