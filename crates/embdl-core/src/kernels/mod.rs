@@ -321,13 +321,9 @@ pub trait Kernels: Send + Sync {
 #[must_use]
 #[inline]
 pub fn clamp(x: f32, bounds: (f32, f32)) -> f32 {
-    if x < bounds.0 {
-        bounds.0
-    } else if x > bounds.1 {
-        bounds.1
-    } else {
-        x
-    }
+    // One after the other: each is one instruction of vectors that keeps NaN.
+    let x = if x < bounds.0 { bounds.0 } else { x };
+    if x > bounds.1 { bounds.1 } else { x }
 }
 
 /// The families of kernels that differ between runtimes.
