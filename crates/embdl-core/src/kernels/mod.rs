@@ -22,6 +22,7 @@ pub mod layout;
 pub mod lrn;
 pub mod packed;
 pub mod parallel;
+pub mod pointwise;
 pub mod pool;
 pub mod product;
 mod reference;
@@ -37,6 +38,7 @@ pub use packed::{
     SparseRows, Tile,
 };
 pub use parallel::{OneThread, Parallel};
+pub use pointwise::{Pointwise, PointwiseKind};
 pub use reference::Reference;
 pub use rows::{RowsForm, RowsProblem};
 pub use window::WindowGeometry;
@@ -174,7 +176,7 @@ pub struct DepthwiseQ8<'a> {
 }
 
 /// Vector code of a CPU. Each default is the scalar reference in this module's files.
-pub trait Kernels: Send + Sync {
+pub trait Kernels: Pointwise + Send + Sync {
     /// Instruction set level, such as "avx2"; shown in profiles and reports.
     fn isa(&self) -> &'static str;
 
