@@ -7,8 +7,8 @@ use embdl_core::kernels::conv::{
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
-    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, PreparedQ8, RowsF32,
-    RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PreparedF32, PreparedQ8, RowsF32, RowsForm,
+    RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
 use embdl_core::op::Lrn;
@@ -20,6 +20,8 @@ use conv::fft::{self, FftLevel};
 use depthwise::dot::DepthwiseDot;
 use gemm::Runs;
 
+mod arithmetic;
+mod average;
 mod codebook;
 mod conv;
 mod conv_q8;
@@ -28,7 +30,9 @@ mod depthwise;
 mod ell;
 pub(crate) mod gemm;
 mod lrn;
+mod map;
 mod output;
+mod pointwise;
 mod pool;
 mod segment;
 mod sparse;
@@ -36,8 +40,6 @@ mod sparse;
 /// Vector code of a level.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LevelKernels<S>(pub(crate) S);
-
-impl<S> Pointwise for LevelKernels<S> {}
 
 /// Compiles the kernels for a level: names of the functions, which profilers and profiles show, in the order of
 /// [`KernelKind`]; what dense layers cost; the f32 GEMM with its tile; and the level (`=>`) that takes what has too few channels.
