@@ -2,11 +2,16 @@
 
 mod depthwise;
 mod gemm;
+mod pointwise;
 mod pool;
 mod rows;
 
 pub use depthwise::{depthwise_f32, depthwise_q8};
 pub use gemm::{gemm_f32, gemm_q8};
+pub use pointwise::{
+    arithmetic_f32, arithmetic_u8, average_pool_f32, average_pool_u8, conversions, softmax_f32,
+    unary_f32,
+};
 pub use pool::{max_pool_f32, max_pool_u8};
 pub use rows::{codebook_q8, ell_q8, sparse_f32, sparse_q8};
 

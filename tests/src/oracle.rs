@@ -4,7 +4,7 @@
 //! hold exactly; requantization goes through `embdl_core::quant`, where it is defined. Slow, on purpose.
 
 mod moving;
-mod unary;
+pub(crate) mod unary;
 
 use embdl_core::model::{Model, Node};
 use embdl_core::op::{Activation, Conv2d, Lrn, Op, Pool, PoolKind};

@@ -28,6 +28,13 @@ impl Report {
         });
     }
 
+    /// Compares floats, which must have the same bits; any NaN is the same as any other.
+    pub fn same_bits(&mut self, case: &dyn fmt::Display, got: &[f32], want: &[f32]) {
+        self.compare(case, got, want, |_, got, want| {
+            got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan()
+        });
+    }
+
     /// Notes a failure that is not a difference.
     pub fn fail(&mut self, case: &dyn fmt::Display, reason: &dyn fmt::Display) {
         self.checked += 1;

@@ -53,21 +53,24 @@ impl Quant {
     #[must_use]
     #[inline]
     pub fn quantize(self, real: f32) -> u8 {
-        // Without a branch and without a call, so that loops over it become vectors: beyond these bounds all levels are the
-        // same, and within them the floor is a truncation that may be one too large.
+        // Added to a small number, it leaves no bits for a fraction, and the integer stands in the lowest bits.
+        const ROUND: f32 = 12_582_912.0;
+        // Without a branch, a call and a conversion that saturates, so that loops over it become vectors: beyond these bounds all
+        // levels are the same, and within them the floor is the nearest integer or one less.
         let steps = crate::kernels::clamp(real / self.scale + 0.5, (-512.0, 512.0));
-        #[expect(clippy::cast_possible_truncation, reason = "clamped; NaN becomes 0")]
-        let truncated = steps as i32;
-        #[expect(clippy::cast_precision_loss, reason = "at most 512")]
-        let floor = truncated - i32::from(steps < truncated as f32);
+        let shifted = steps + ROUND;
+        let nearest = shifted.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        let floor = nearest.wrapping_sub(i32::from(shifted - ROUND > steps));
+        let floor = if steps.is_nan() { 0 } else { floor };
         #[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255")]
         {
-            (floor + i32::from(self.zero_point)).clamp(0, 255) as u8
+            floor.wrapping_add(i32::from(self.zero_point)).clamp(0, 255) as u8
         }
     }
 
     /// What level `q` stands for.
     #[must_use]
+    #[inline]
     pub fn dequantize(self, q: u8) -> f32 {
         self.scale * f32::from(i16::from(q) - i16::from(self.zero_point))
     }

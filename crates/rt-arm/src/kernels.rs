@@ -3,7 +3,7 @@
 use embdl_core::kernels::conv::{prepare_f32, ways_f32};
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
-    KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
+    KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
     WindowGeometry,
 };
 
@@ -29,6 +29,8 @@ impl ArmKernels {
         Self { level }
     }
 }
+
+impl Pointwise for ArmKernels {}
 
 impl Kernels for ArmKernels {
     fn isa(&self) -> &'static str {

@@ -20,6 +20,8 @@ use conv::fft::{self, FftLevel};
 use depthwise::dot::DepthwiseDot;
 use gemm::Runs;
 
+mod arithmetic;
+mod average;
 mod codebook;
 mod conv;
 mod conv_q8;
@@ -28,7 +30,9 @@ mod depthwise;
 mod ell;
 pub(crate) mod gemm;
 mod lrn;
+mod map;
 mod output;
+mod pointwise;
 mod pool;
 mod segment;
 mod sparse;

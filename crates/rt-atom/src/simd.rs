@@ -4,6 +4,7 @@
 
 use crate::kernels::gemm::{PAIRS, QUADS, WIDENED};
 
+pub(crate) mod bytes;
 mod sse41;
 mod v256;
 mod v512;

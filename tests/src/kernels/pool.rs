@@ -7,7 +7,7 @@ use super::depthwise::{CHANNELS, geometries, visit};
 use super::{POISON_F32, POISON_U8};
 use crate::report::Report;
 
-fn windows() -> impl Iterator<Item = (u64, WindowGeometry)> {
+pub(super) fn windows() -> impl Iterator<Item = (u64, WindowGeometry)> {
     let over_the_end = |channels| {
         let geometry = |input, kernel, stride, output| WindowGeometry {
             input: [input, input, channels],

@@ -15,7 +15,7 @@ pub(super) fn apply(unary: Unary, input: &Tensor, to: ValueType) -> Vec<f64> {
     input.data.iter().map(function).collect()
 }
 
-fn real(unary: Unary, x: f64) -> f64 {
+pub(crate) fn real(unary: Unary, x: f64) -> f64 {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match unary {
         Unary::Sigmoid => sigmoid(x),

@@ -12,14 +12,13 @@ use bytemuck::cast_slice_mut;
 
 use super::memory::Readable;
 use super::session::Step;
-use crate::kernels::elementwise::map_u8;
 use crate::kernels::parallel::for_each_piece;
-use crate::kernels::pool::{AverageRequant, average_pool_f32, average_pool_u8};
+use crate::kernels::pool::AverageRequant;
 use crate::kernels::product::Rows;
 use crate::kernels::resize::ResizePlan;
 use crate::kernels::{
     CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, EllQ8, KernelKind, Kernels, PackedF32,
-    PackedQ8, Parallel, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
+    PackedQ8, Parallel, PointwiseKind, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
 };
 use crate::op::{Lrn, ResizeMode, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant};
@@ -163,17 +162,17 @@ impl Work {
             Self::CodebookQ8(..) => kernels.kernel_name(KernelKind::CodebookQ8),
             Self::MaxPoolF32(_) => kernels.kernel_name(KernelKind::MaxPoolF32),
             Self::MaxPoolU8(..) => kernels.kernel_name(KernelKind::MaxPoolU8),
-            Self::AveragePoolF32(..) => "avgpool_f32_f32_1x1__scalar",
-            Self::AveragePoolU8(..) => "avgpool_qu8_qu8_1x16__scalar",
-            Self::ClampF32(_) => "clamp_f32_f32_1x1__scalar",
-            Self::ClampU8(_) => "clamp_qu8_qu8_1x1__scalar",
+            Self::AveragePoolF32(..) => kernels.pointwise_name(PointwiseKind::AveragePoolF32),
+            Self::AveragePoolU8(..) => kernels.pointwise_name(PointwiseKind::AveragePoolU8),
+            Self::ClampF32(_) => kernels.pointwise_name(PointwiseKind::ClampF32),
+            Self::ClampU8(_) => kernels.pointwise_name(PointwiseKind::ClampU8),
             Self::ReluI32 => "relu_qs32_qs32_1x1__scalar",
-            Self::MapU8(_) => "map_qu8_qu8_1x1__scalar",
-            Self::AddF32(_) => "add_f32_f32_1x1__scalar",
-            Self::AddU8(_) => "add_qu8_qu8_1x1__scalar",
-            Self::UnaryF32(_) => "unary_f32_f32_1x1__scalar",
-            Self::MulF32(_) => "mul_f32_f32_1x1__scalar",
-            Self::MulU8(..) => "mul_qu8_qu8_1x1__scalar",
+            Self::MapU8(_) => kernels.pointwise_name(PointwiseKind::MapU8),
+            Self::AddF32(_) => kernels.pointwise_name(PointwiseKind::AddF32),
+            Self::AddU8(_) => kernels.pointwise_name(PointwiseKind::AddU8),
+            Self::UnaryF32(_) => kernels.pointwise_name(PointwiseKind::UnaryF32),
+            Self::MulF32(_) => kernels.pointwise_name(PointwiseKind::MulF32),
+            Self::MulU8(..) => kernels.pointwise_name(PointwiseKind::MulU8),
             Self::PReluF32(_) => "prelu_f32_f32_1x1__scalar",
             Self::PReluU8(_) => "prelu_qu8_qu8_1x1__scalar",
             Self::Resize(ResizePlan { mode: ResizeMode::Nearest, .. }, _) => "resize-nearest",
@@ -183,9 +182,9 @@ impl Work {
             Self::Transpose(..) => "transpose",
             Self::Concat(_) => "concat",
             Self::Lrn(..) => kernels.kernel_name(KernelKind::LrnF32),
-            Self::Softmax(_) => "softmax_f32_f32_1x1__scalar",
-            Self::Quantize(_) => "quantize_f32_qu8_1x1__scalar",
-            Self::DequantizeU8(_) => "dequantize_qu8_f32_1x1__scalar",
+            Self::Softmax(_) => kernels.pointwise_name(PointwiseKind::SoftmaxF32),
+            Self::Quantize(_) => kernels.pointwise_name(PointwiseKind::Quantize),
+            Self::DequantizeU8(_) => kernels.pointwise_name(PointwiseKind::DequantizeU8),
             Self::DequantizeI32(_) => "dequantize_qs32_f32_1x1__scalar",
         }
     }
@@ -289,19 +288,19 @@ impl Work {
                 for_each_band(parallel, geometry, input(), out, 1, |geometry, input, out| {
                     kernels.max_pool_u8(&geometry, input, out);
                     if let Some(table) = table {
-                        map_u8(table, out);
+                        kernels.map_u8(table, out);
                     }
                 });
             }
             Self::AveragePoolF32(geometry, include_pads) => {
                 let out = cast_slice_mut(out);
                 for_each_band(parallel, geometry, floats(), out, 1, |geometry, input, out| {
-                    average_pool_f32(&geometry, *include_pads, input, out);
+                    kernels.average_pool_f32(&geometry, *include_pads, input, out);
                 });
             }
             Self::AveragePoolU8(geometry, average) => {
                 for_each_band(parallel, geometry, input(), out, 1, |geometry, input, out| {
-                    average_pool_u8(&geometry, average, input, out);
+                    kernels.average_pool_u8(&geometry, average, input, out);
                 });
             }
             Self::Lrn(lrn, channels) => {
@@ -312,7 +311,7 @@ impl Work {
                     kernels.lrn_f32(lrn, *channels, input, out);
                 });
             }
-            _ => self.run_pointwise(step, parallel, memory, out),
+            _ => self.run_pointwise(step, machine, memory, out),
         }
     }
 }

@@ -1,24 +1,45 @@
-//! Element by element: activations, addition, tables, and the way between floats and levels.
+//! Element by element: activations, addition, tables, and the way between floats and levels. The loops are inlined into
+//! functions of the runtimes that have more instructions enabled.
 
-use super::clamp;
+use super::{clamp, exp};
 use crate::op::Unary;
 use crate::quant::{AddRequant, Quant};
 
 /// Clamps to `bounds` where the elements stand; NaN stays NaN.
+#[inline(always)]
 pub fn clamp_f32(bounds: (f32, f32), data: &mut [f32]) {
     for x in data {
         *x = clamp(*x, bounds);
     }
 }
 
-/// Applies a function where the elements stand.
+/// Applies a function where the elements stand; those with exponentials by the functions of [`exp`].
+#[inline(always)]
 pub fn unary_f32(unary: Unary, data: &mut [f32]) {
+    // A loop each, so that no element asks which function it is.
+    match unary {
+        Unary::Sigmoid => each(data, exp::sigmoid),
+        Unary::Silu => each(data, |x| x * exp::sigmoid(x)),
+        Unary::Tanh => each(data, exp::tanh),
+        Unary::Elu { alpha } => each(data, |x| if x < 0.0 { alpha * exp::exp_m1(x) } else { x }),
+        Unary::HardSwish => each(data, |x| Unary::HardSwish.apply(x)),
+        Unary::HardSigmoid { alpha, beta } => {
+            each(data, |x| Unary::HardSigmoid { alpha, beta }.apply(x));
+        }
+        Unary::LeakyRelu { alpha } => each(data, |x| Unary::LeakyRelu { alpha }.apply(x)),
+        Unary::Clip { min, max } => each(data, |x| clamp(x, (min, max))),
+    }
+}
+
+#[inline(always)]
+fn each(data: &mut [f32], function: impl Fn(f32) -> f32) {
     for x in data {
-        *x = unary.apply(*x);
+        *x = function(*x);
     }
 }
 
 /// Clamps levels where they stand.
+#[inline(always)]
 pub fn clamp_u8((low, high): (u8, u8), data: &mut [u8]) {
     for x in data {
         *x = (*x).max(low).min(high);
@@ -26,6 +47,7 @@ pub fn clamp_u8((low, high): (u8, u8), data: &mut [u8]) {
 }
 
 /// Replaces levels where they stand.
+#[inline(always)]
 pub fn map_u8(table: &[u8; 256], data: &mut [u8]) {
     for x in data {
         *x = table[usize::from(*x)];
@@ -36,6 +58,7 @@ pub fn map_u8(table: &[u8; 256], data: &mut [u8]) {
 ///
 /// # Panics
 /// If the slices differ in length.
+#[inline(always)]
 pub fn add_f32(data: &mut [f32], rhs: &[f32], bounds: (f32, f32)) {
     assert!(data.len() == rhs.len(), "sums of {} and {} elements", data.len(), rhs.len());
     for (x, &y) in data.iter_mut().zip(rhs) {
@@ -47,6 +70,7 @@ pub fn add_f32(data: &mut [f32], rhs: &[f32], bounds: (f32, f32)) {
 ///
 /// # Panics
 /// If the slices differ in length.
+#[inline(always)]
 pub fn add_u8(data: &mut [u8], rhs: &[u8], requant: &AddRequant) {
     assert!(data.len() == rhs.len(), "sums of {} and {} elements", data.len(), rhs.len());
     for (x, &y) in data.iter_mut().zip(rhs) {
@@ -58,6 +82,7 @@ pub fn add_u8(data: &mut [u8], rhs: &[u8], requant: &AddRequant) {
 ///
 /// # Panics
 /// If the slices differ in length.
+#[inline(always)]
 pub fn quantize(quant: Quant, input: &[f32], out: &mut [u8]) {
     assert!(input.len() == out.len(), "{} inputs, {} results", input.len(), out.len());
     for (slot, &x) in out.iter_mut().zip(input) {
@@ -69,6 +94,7 @@ pub fn quantize(quant: Quant, input: &[f32], out: &mut [u8]) {
 ///
 /// # Panics
 /// If the slices differ in length.
+#[inline(always)]
 pub fn dequantize_u8(quant: Quant, input: &[u8], out: &mut [f32]) {
     assert!(input.len() == out.len(), "{} inputs, {} results", input.len(), out.len());
     for (slot, &level) in out.iter_mut().zip(input) {

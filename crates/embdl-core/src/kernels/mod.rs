@@ -14,6 +14,7 @@ pub mod conv;
 pub mod depthwise;
 pub mod elementwise;
 pub mod ell;
+pub mod exp;
 pub mod gemm;
 pub mod im2col;
 pub mod lanes;
@@ -21,6 +22,7 @@ pub mod layout;
 pub mod lrn;
 pub mod packed;
 pub mod parallel;
+pub mod pointwise;
 pub mod pool;
 pub mod product;
 mod reference;
@@ -36,6 +38,7 @@ pub use packed::{
     SparseRows, Tile,
 };
 pub use parallel::{OneThread, Parallel};
+pub use pointwise::{Pointwise, PointwiseKind};
 pub use reference::Reference;
 pub use rows::{RowsForm, RowsProblem};
 pub use window::WindowGeometry;
@@ -173,7 +176,7 @@ pub struct DepthwiseQ8<'a> {
 }
 
 /// Vector code of a CPU. Each default is the scalar reference in this module's files.
-pub trait Kernels: Send + Sync {
+pub trait Kernels: Pointwise + Send + Sync {
     /// Instruction set level, such as "avx2"; shown in profiles and reports.
     fn isa(&self) -> &'static str;
 
@@ -320,13 +323,9 @@ pub trait Kernels: Send + Sync {
 #[must_use]
 #[inline]
 pub fn clamp(x: f32, bounds: (f32, f32)) -> f32 {
-    if x < bounds.0 {
-        bounds.0
-    } else if x > bounds.1 {
-        bounds.1
-    } else {
-        x
-    }
+    // One after the other: each is one instruction of vectors that keeps NaN.
+    let x = if x < bounds.0 { bounds.0 } else { x };
+    if x > bounds.1 { bounds.1 } else { x }
 }
 
 /// The families of kernels that differ between runtimes.

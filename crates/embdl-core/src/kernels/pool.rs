@@ -1,6 +1,7 @@
 //! Scalar pooling of one sample.
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use super::WindowGeometry;
 use crate::quant::{Quant, Requant};
@@ -63,21 +64,36 @@ pub fn average_pool_u8(
     out: &mut [u8],
 ) {
     check(geometry, input.len(), out.len());
-    let channels = geometry.input[2];
     for (at, result) in results(geometry, out) {
-        let requant = average.for_count(tap_count(geometry, average.include_pads, at));
-        for (group, slots) in result.chunks_mut(LANES).enumerate() {
-            let mut sums = [0_i32; LANES];
-            geometry.for_each_tap(at, |pixel, _| {
-                let levels = &input[pixel * channels + group * LANES..][..slots.len()];
-                for (sum, &x) in sums.iter_mut().zip(levels) {
-                    *sum = sum.wrapping_add(i32::from(x) - i32::from(average.zero_point));
-                }
-            });
-            for (slot, &sum) in slots.iter_mut().zip(&sums) {
-                *slot = requant.apply(sum, 0);
-            }
+        let (groups, rest) = result.as_chunks_mut::<LANES>();
+        let first = groups.len() * LANES;
+        for (group, slots) in groups.iter_mut().enumerate() {
+            means(geometry, average, input, (at, group * LANES), slots);
         }
+        for (channel, slot) in (first..).zip(rest) {
+            means(geometry, average, input, (at, channel), core::array::from_mut(slot));
+        }
+    }
+}
+
+/// The means of the channels from `channel` at result position `at`.
+fn means<const N: usize>(
+    geometry: &WindowGeometry,
+    average: &AverageRequant,
+    input: &[u8],
+    (at, channel): ([usize; 2], usize),
+    slots: &mut [u8; N],
+) {
+    let mut sums = [0_i32; N];
+    geometry.for_each_tap(at, |pixel, _| {
+        let levels = &input[pixel * geometry.input[2] + channel..][..N];
+        for (sum, &x) in sums.iter_mut().zip(levels) {
+            *sum = sum.wrapping_add(i32::from(x) - i32::from(average.zero_point));
+        }
+    });
+    let requant = average.of_position(geometry, at);
+    for (slot, &sum) in slots.iter_mut().zip(&sums) {
+        *slot = requant.apply(sum, 0);
     }
 }
 
@@ -123,6 +139,27 @@ impl AverageRequant {
         Some(Self { include_pads, zero_point: from.zero_point, by_count })
     }
 
+    /// The level that stands for zero in the input.
+    #[must_use]
+    pub const fn zero_point(&self) -> u8 {
+        self.zero_point
+    }
+
+    /// Whether all requantizations shift by so much.
+    #[must_use]
+    pub fn shifts_within(&self, range: RangeInclusive<u32>) -> bool {
+        self.by_count.iter().all(|(_, requant)| range.contains(&requant.shift))
+    }
+
+    /// What becomes of the sum at result position `at`, of differences from the zero point; has one multiplier.
+    ///
+    /// # Panics
+    /// If this was made for another geometry.
+    #[must_use]
+    pub fn of_position(&self, geometry: &WindowGeometry, at: [usize; 2]) -> &Requant {
+        self.for_count(tap_count(geometry, self.include_pads, at))
+    }
+
     fn for_count(&self, count: usize) -> &Requant {
         let at = self.by_count.binary_search_by_key(&count, |entry| entry.0);
         &self.by_count[at.expect("all counts of the geometry are there")].1
@@ -158,7 +195,9 @@ fn results<'a, T>(
         .map(move |(at, result)| ([at / width, at % width], result))
 }
 
-fn tap_count(geometry: &WindowGeometry, include_pads: bool, at: [usize; 2]) -> usize {
+/// What the sum at result position `at` is divided by.
+#[must_use]
+pub fn tap_count(geometry: &WindowGeometry, include_pads: bool, at: [usize; 2]) -> usize {
     axis_count(geometry, include_pads, 0, at[0]) * axis_count(geometry, include_pads, 1, at[1])
 }
 

@@ -14,7 +14,11 @@ pub struct Rows {
 
 impl Rows {
     /// Calls `each(row of the first factor, its factors)`.
-    fn for_each<T>(self, data: &mut [T], rhs: &[T], mut each: impl FnMut(&mut [T], &[T])) {
+    ///
+    /// # Panics
+    /// If the slices do not fit.
+    #[inline(always)]
+    pub fn for_each<T>(self, data: &mut [T], rhs: &[T], mut each: impl FnMut(&mut [T], &[T])) {
         assert!(
             self.sample.is_multiple_of(self.row)
                 && data.len() / self.sample == rhs.len() / self.row
@@ -36,6 +40,7 @@ impl Rows {
 ///
 /// # Panics
 /// If the slices do not fit `rows`.
+#[inline(always)]
 pub fn mul_f32(rows: Rows, data: &mut [f32], rhs: &[f32]) {
     rows.for_each(data, rhs, |row, factors| {
         for (x, &factor) in row.iter_mut().zip(factors) {
@@ -48,6 +53,7 @@ pub fn mul_f32(rows: Rows, data: &mut [f32], rhs: &[f32]) {
 ///
 /// # Panics
 /// If the slices do not fit `rows`.
+#[inline(always)]
 pub fn mul_u8(rows: Rows, data: &mut [u8], rhs: &[u8], requant: &MulRequant) {
     rows.for_each(data, rhs, |row, factors| {
         for (x, &factor) in row.iter_mut().zip(factors) {

@@ -1,6 +1,6 @@
 //! The scalar kernels as a CPU: what every other implementation of [`Kernels`] is compared with.
 
-use super::Kernels;
+use super::{Kernels, Pointwise};
 
 /// Runs every kernel in plain Rust, on any target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,3 +11,5 @@ impl Kernels for Reference {
         "scalar"
     }
 }
+
+impl Pointwise for Reference {}

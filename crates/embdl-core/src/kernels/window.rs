@@ -131,6 +131,7 @@ impl WindowGeometry {
     }
 
     /// Calls `visit(pixel of the input, tap of the kernel)` for the taps of result position `at` inside the input.
+    #[inline]
     pub fn for_each_tap(&self, at: [usize; 2], mut visit: impl FnMut(usize, usize)) {
         let columns = self.valid_taps(1, at[1]);
         for ky in self.valid_taps(0, at[0]) {

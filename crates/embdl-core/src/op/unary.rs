@@ -3,8 +3,8 @@
 use super::OpError;
 use crate::tensor::Shape;
 
-/// An element-wise function on its own. Floats are computed in f32 by `libm`, which gives the same bits on every CPU;
-/// levels go through a table of [`Unary::apply`] that is made when a model is loaded. NaN stays NaN.
+/// An element-wise function on its own. Floats are computed in f32, exponentials by `kernels::exp`; levels go through a table
+/// of [`Unary::apply`] that is made when a model is loaded. NaN stays NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Unary {
@@ -58,8 +58,9 @@ impl Unary {
         }
     }
 
-    /// The function.
+    /// The function in f32, exponentials by `libm`, which gives the same bits on every CPU.
     #[must_use]
+    #[inline]
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Self::Sigmoid => sigmoid(x),
@@ -131,6 +132,7 @@ fn sigmoid(x: f32) -> f32 {
     }
 }
 
+#[inline]
 fn between(x: f32, low: f32, high: f32) -> f32 {
     if x < low {
         low

@@ -12,7 +12,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
-use crate::{compressed, convolutions, forms, networks, rows, windows};
+use crate::{compressed, convolutions, forms, networks, pointwise, rows, windows};
 
 /// Times what it is given.
 pub(crate) type Time<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
@@ -46,6 +46,9 @@ pub(crate) fn run() {
     }
     if let Some(level) = filter.strip_prefix("forms") {
         return forms::run(&runtimes[1..], level.trim_start_matches(":"));
+    }
+    if let Some(filter) = filter.strip_prefix("pointwise") {
+        return pointwise::run(&runtimes, filter.trim_start_matches(":"));
     }
     println!("{:26} {:16} {:>10} {:>8} {:>7}", "shape", "kernel", "us", "GMAC/s", "of peak");
     let cycle_ns = cycle_ns();

@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p rt-atom --example kernels_bench [-- FILTER]`. One thread; the best of several repetitions,
 //! because everything else that runs on the machine only adds time. `-- forms`, or `-- forms:LEVEL`, compares
-//! the forms that dense layers can take; `-- compressed` loads and runs compressed networks.
+//! the forms that dense layers can take; `-- compressed` loads and runs compressed networks; `-- pointwise`, or
+//! `-- pointwise:FILTER`, prints nanoseconds an element of kernels without weights.
 
 #[cfg(target_arch = "x86_64")]
 mod bench;
@@ -14,6 +15,8 @@ mod convolutions;
 mod forms;
 #[cfg(target_arch = "x86_64")]
 mod networks;
+#[cfg(target_arch = "x86_64")]
+mod pointwise;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! What runs on all CPUs alike: element-wise operators and those that move elements.
+//! Element-wise operators and those that move elements.
 
 use alloc::boxed::Box;
 
@@ -6,18 +6,14 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::super::memory::Readable;
 use super::super::session::Step;
-use super::Work;
 use super::conv::relu_i32;
-use crate::kernels::Parallel;
-use crate::kernels::elementwise::{
-    add_f32, add_u8, clamp_f32, clamp_u8, copy_rows, dequantize_i32, dequantize_u8, map_rows_u8,
-    map_u8, quantize, unary_f32,
-};
+use super::{Machine, Work};
+use crate::kernels::elementwise::{copy_rows, dequantize_i32};
 use crate::kernels::layout::{pad, transpose};
 use crate::kernels::parallel::for_each_piece;
-use crate::kernels::product::{mul_f32, mul_u8, prelu_f32, prelu_u8};
+use crate::kernels::product::{prelu_f32, prelu_u8};
 use crate::kernels::resize::{ResizePlan, resize_linear_f32, resize_linear_u8, resize_nearest};
-use crate::kernels::softmax::softmax_f32;
+use crate::kernels::{Kernels, Parallel};
 use crate::op::ResizeMode;
 use crate::tensor::DType;
 
@@ -69,6 +65,7 @@ fn resize(plan: &ResizePlan, dtype: DType, input: &[u8], out: &mut [u8]) {
 
 /// Writes the rows of a concatenation from row `first` on, of `stride` bytes each, as many as `out` has.
 fn concat<'a>(
+    kernels: &dyn Kernels,
     parts: &[ConcatPart],
     stride: usize,
     first: usize,
@@ -82,7 +79,7 @@ fn concat<'a>(
             let input = &input(index)[first * row..][..count * row];
             match table {
                 None => copy_rows(input, *row, &mut out[at..], stride),
-                Some(table) => map_rows_u8(table, input, *row, &mut out[at..], stride),
+                Some(table) => kernels.map_rows_u8(table, input, *row, &mut out[at..], stride),
             }
         }
         at += row;
@@ -110,10 +107,11 @@ impl Work {
     pub(super) fn run_pointwise(
         &self,
         step: &Step,
-        parallel: &dyn Parallel,
+        machine: Machine<'_>,
         memory: &Readable<'_>,
         out: &mut [u8],
     ) {
+        let Machine { kernels, parallel } = machine;
         let first = || memory.bytes(&step.inputs[0]);
         let fill = |at: usize, out: &mut [u8]| {
             if step.in_place.is_none() {
@@ -123,11 +121,11 @@ impl Work {
         match self {
             Self::ClampF32(bounds) => for_each_part(parallel, out, 1, |at, out| {
                 fill(at, out);
-                clamp_f32(*bounds, cast_slice_mut(out));
+                kernels.clamp_f32(*bounds, cast_slice_mut(out));
             }),
             Self::ClampU8(bounds) => for_each_part(parallel, out, 1, |at, out| {
                 fill(at, out);
-                clamp_u8(*bounds, out);
+                kernels.clamp_u8(*bounds, out);
             }),
             Self::ReluI32 => for_each_part(parallel, out, 1, |at, out| {
                 fill(at, out);
@@ -135,14 +133,14 @@ impl Work {
             }),
             Self::MapU8(table) => for_each_part(parallel, out, 1, |at, out| {
                 fill(at, out);
-                map_u8(table, out);
+                kernels.map_u8(table, out);
             }),
             Self::AddF32(bounds) => {
                 let other = memory.bytes(step.other_summand());
                 for_each_part(parallel, out, 1, |at, out| {
                     fill(at, out);
                     let other = cast_slice(&other[at..][..out.len()]);
-                    add_f32(cast_slice_mut(out), other, *bounds);
+                    kernels.add_f32(cast_slice_mut(out), other, *bounds);
                 });
             }
             Self::AddU8(requant) => {
@@ -150,12 +148,12 @@ impl Work {
                 let requant = if step.in_place == Some(1) { requant.swapped() } else { *requant };
                 for_each_part(parallel, out, 1, |at, out| {
                     fill(at, out);
-                    add_u8(out, &other[at..][..out.len()], &requant);
+                    kernels.add_u8(out, &other[at..][..out.len()], &requant);
                 });
             }
             Self::UnaryF32(unary) => for_each_part(parallel, out, 1, |at, out| {
                 fill(at, out);
-                unary_f32(*unary, cast_slice_mut(out));
+                kernels.unary_f32(*unary, cast_slice_mut(out));
             }),
             Self::PReluF32(slopes) => for_each_part(parallel, out, slopes.len(), |at, out| {
                 fill(at, out);
@@ -169,11 +167,11 @@ impl Work {
             }
             Self::MulF32(rows) => {
                 fill(0, out);
-                mul_f32(*rows, cast_slice_mut(out), memory.f32(&step.inputs[1]));
+                kernels.mul_f32(*rows, cast_slice_mut(out), memory.f32(&step.inputs[1]));
             }
             Self::MulU8(rows, requant) => {
                 fill(0, out);
-                mul_u8(*rows, out, memory.bytes(&step.inputs[1]), requant);
+                kernels.mul_u8(*rows, out, memory.bytes(&step.inputs[1]), requant);
             }
             Self::Resize(plan, dtype) => resize(plan, *dtype, memory.bytes(&step.inputs[0]), out),
             Self::Pad(padding) => padding.run(memory.bytes(&step.inputs[0]), out),
@@ -187,19 +185,23 @@ impl Work {
             Self::Concat(parts) => {
                 let stride: usize = parts.iter().map(|part| part.row).sum();
                 for_each_part(parallel, out, stride, |at, out| {
-                    concat(parts, stride, at / stride, out, |part| {
+                    concat(kernels, parts, stride, at / stride, out, |part| {
                         memory.bytes(&step.inputs[part])
                     });
                 });
             }
             Self::Softmax(features) => {
-                softmax_f32(*features, memory.f32(&step.inputs[0]), cast_slice_mut(out));
+                kernels.softmax_f32(*features, memory.f32(&step.inputs[0]), cast_slice_mut(out));
             }
             Self::Quantize(quant) => for_each_part(parallel, out, 1, |at, out| {
-                quantize(*quant, cast_slice(&first()[4 * at..][..4 * out.len()]), out);
+                kernels.quantize(*quant, cast_slice(&first()[4 * at..][..4 * out.len()]), out);
             }),
             Self::DequantizeU8(quant) => for_each_part(parallel, out, 1, |at, out| {
-                dequantize_u8(*quant, &first()[at / 4..][..out.len() / 4], cast_slice_mut(out));
+                kernels.dequantize_u8(
+                    *quant,
+                    &first()[at / 4..][..out.len() / 4],
+                    cast_slice_mut(out),
+                );
             }),
             Self::DequantizeI32(scale) => for_each_part(parallel, out, 1, |at, out| {
                 let input = cast_slice(&first()[at..][..out.len()]);
