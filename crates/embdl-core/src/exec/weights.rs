@@ -10,7 +10,7 @@ use crate::kernels::{
     CodebookQ8, EllBuilder, EllQ8, EllTile, Kernels, PackedF32, PackedQ8, RowsForm, RowsProblem,
     SparseF32, SparseQ8, SparseRows, Tile,
 };
-use crate::model::{Coder, EncodedTensor, Layout, Scales, Values};
+use crate::model::{EncodedTensor, Layout, Scales, Values};
 use crate::runtime::{Release, WeightForm};
 
 /// Form of the weights of a dense layer.
@@ -216,12 +216,12 @@ pub(super) fn pack_q8(
     Ok(packed)
 }
 
-/// Gives back the bytes of a tensor while it is unpacked, so that a large layer is not there twice. Where symbols have no
-/// fixed width, the whole goes when it is done.
+/// Gives back the bytes of a tensor while it is unpacked, so that a large layer is not there twice. How far it is comes from
+/// the elements, as if all took as many bits: what is given back too early comes back when it is read.
 struct Consumed<'t> {
     release: Option<&'t dyn Release>,
     bytes: &'t [u8],
-    bits: usize,
+    elements: usize,
     /// Bytes that are given back.
     done: usize,
 }
@@ -233,19 +233,15 @@ impl<'t> Consumed<'t> {
     const LARGEST_PAGE: usize = 64 << 10;
 
     fn new(weight: &'t EncodedTensor<'_>, release: Option<&'t dyn Release>) -> Self {
-        let bits = match (weight.layout, weight.symbols.coder) {
-            (Layout::Dense, Coder::Raw { bits }) => usize::from(bits),
-            _ => 0,
-        };
-        Self { release, bytes: weight.symbols.bytes, bits, done: 0 }
+        Self { release, bytes: weight.symbols.bytes, elements: weight.shape.len(), done: 0 }
     }
 
     /// So many elements are unpacked.
     fn reach(&mut self, elements: usize) {
-        let end = self.bytes.len().min(elements * self.bits / 8);
-        if let Some(release) = self.release
-            && end >= self.done + Self::STEP
-        {
+        let Some(release) = self.release else { return };
+        let end = self.bytes.len() as u128 * elements as u128 / self.elements.max(1) as u128;
+        let end = usize::try_from(end).map_or(self.bytes.len(), |end| end.min(self.bytes.len()));
+        if end >= self.done + Self::STEP {
             release.release(&self.bytes[self.done..end]);
             // A little of it once more with the next part: the page that both have a share of.
             self.done = end.saturating_sub(Self::LARGEST_PAGE);
