@@ -13,6 +13,10 @@ use crate::detect::Sse41;
 use crate::simd::Simd;
 use crate::simd::bytes::Bytes;
 
+/// Windows with more taps than this go to the reference where they are floats: it reads the input from its start to its end, and
+/// within networks sums in registers were not faster (docs/src/kernels.md).
+const MAX_TAPS: usize = 16;
+
 /// Taps whose levels sum up to 16 bits.
 const MAX_COUNT: usize = 257;
 
@@ -28,7 +32,9 @@ pub(crate) fn pool_f32<S: Simd + Into<Sse41>>(
     input: &[f32],
     out: &mut [f32],
 ) {
-    if geometry.input[2] >= S::LANES {
+    if geometry.kernel[0] * geometry.kernel[1] > MAX_TAPS {
+        pool::average_pool_f32(geometry, include_pads, input, out);
+    } else if geometry.input[2] >= S::LANES {
         floats(simd, geometry, include_pads, input, out);
     } else if geometry.input[2] >= Sse41::LANES {
         floats::<Sse41>(simd.into(), geometry, include_pads, input, out);
