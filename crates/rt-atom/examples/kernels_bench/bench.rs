@@ -29,6 +29,7 @@ const PRODUCTS: &[(&str, usize, usize, usize)] = &[
     ("lenet-5 fc1", 1, 500, 800),
     ("lenet-5 fc2", 1, 10, 500),
     ("square 256", 256, 256, 256),
+    ("square 512", 512, 512, 512),
     ("mobilenet 28x28x256", 784, 256, 256),
     ("mobilenet 7x7x1024", 49, 1024, 1024),
 ];

@@ -172,7 +172,9 @@ pub(crate) unsafe fn multiply_bytes<
         }
         group += 4;
     }
-    while !S::SHUFFLES && group + 2 <= groups {
+    // Two groups need four vectors of weights, which 12 sums leave no registers for where there are 16.
+    let have_registers = !S::HAS_DOT || S::LANES > 8;
+    while !S::SHUFFLES && have_registers && group + 2 <= groups {
         // SAFETY: group + 2 <= groups.
         let w = unsafe {
             [load::<S, NV>(simd, weights, group), load::<S, NV>(simd, weights, group + 1)]
