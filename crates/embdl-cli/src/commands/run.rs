@@ -98,7 +98,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let mut session = open(&choice.runtime)?.load(&model, &options)?;
     let input = shape_of(&model.inputs);
     // The session keeps what it needs: weights are not held twice.
-    drop((options, model, file));
+    drop(model);
+    drop((options, file));
     if args.pictures.is_empty() {
         let images = data::load_test(&args.data, input, &metadata)?;
         return test_image(args, session.as_mut(), &images, &choice.runtime, json);
