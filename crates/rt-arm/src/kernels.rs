@@ -3,14 +3,15 @@
 use embdl_core::kernels::conv::{prepare_f32, ways_f32};
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
-    KernelKind, Kernels, OutQ8, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
-    WindowGeometry,
+    KernelKind, Kernels, OutQ8, PreparedF32, PreparedQ8, RowsF32, RowsQ8, SparseF32, SparseQ8,
+    Tile, WindowGeometry,
 };
 
 use crate::detect::Level;
 
 mod codebook;
 mod conv;
+mod conv_q8;
 mod depthwise;
 mod gemm;
 mod output;
@@ -79,6 +80,20 @@ impl Kernels for ArmKernels {
         clamp: (f32, f32),
     ) -> PreparedF32 {
         prepare_f32(*self, way, problem, weights, clamp)
+    }
+
+    fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+        conv_q8::ways(self.level, problem)
+    }
+
+    fn conv_q8(
+        &self,
+        way: &str,
+        problem: &ConvProblem,
+        weights: ConvWeights<'_, i8, i32>,
+        zero_point: u8,
+    ) -> PreparedQ8 {
+        conv_q8::prepare(way, problem, weights, zero_point)
     }
 
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {

@@ -57,10 +57,7 @@ impl<'a> Sink<'a> {
         let mut vectors = [vdupq_n_s32(0); NP];
         if let Self::U8(stage, _) = self {
             for (panel, vector) in vectors.iter_mut().enumerate() {
-                *vector = match *stage.multipliers {
-                    [one] => vdupq_n_s32(one),
-                    ref each => load_i32(each.get(channel + 4 * panel..).unwrap_or_default()),
-                };
+                *vector = stage.multipliers(channel + 4 * panel);
             }
         }
         vectors
@@ -182,7 +179,7 @@ impl<'a> Sink<'a> {
 
 impl<'a> Stage<'a> {
     #[target_feature(enable = "neon")]
-    fn new(requant: &'a Requant) -> Self {
+    pub(super) fn new(requant: &'a Requant) -> Self {
         let short = requant.shift > 31;
         #[expect(clippy::cast_possible_wrap, reason = "a shift is at most 62")]
         let shift = if short { requant.shift - 31 } else { requant.shift } as i32;
@@ -193,6 +190,16 @@ impl<'a> Stage<'a> {
             zero_point: vdupq_n_s16(i16::from(requant.zero_point)),
             min: vdup_n_u8(requant.min),
             max: vdup_n_u8(requant.max),
+        }
+    }
+
+    /// The multipliers of the four channels from `channel` on; zero beyond the last channel.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(super) fn multipliers(&self, channel: usize) -> int32x4_t {
+        match *self.multipliers {
+            [one] => vdupq_n_s32(one),
+            ref each => load_i32(each.get(channel..).unwrap_or_default()),
         }
     }
 
@@ -217,7 +224,7 @@ impl<'a> Stage<'a> {
     /// Sixteen levels from four accumulators each of the same four channels.
     #[target_feature(enable = "neon")]
     #[inline]
-    fn apply_16(&self, sums: [int32x4_t; 4], multipliers: int32x4_t) -> uint8x16_t {
+    pub(super) fn apply_16(&self, sums: [int32x4_t; 4], multipliers: int32x4_t) -> uint8x16_t {
         let [a, b, c, d] = if self.short {
             sums.map(|sums| self.scale_32(sums, multipliers))
         } else {
