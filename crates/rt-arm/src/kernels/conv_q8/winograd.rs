@@ -378,95 +378,114 @@ impl Winograd {
         let (channel, channels) = plan.channels_of(panel);
         let bias = &self.bias[panel * NR..][..NR];
         let [oh, ow] = plan.problem.geometry.output;
+        let stride = plan.problem.out_stride;
         for half in 0..channels.div_ceil(4) {
             let channel = channel + 4 * half;
+            let rows = Rows::new(out, channel, stride, 4.min(channels - 4 * half));
             // SAFETY: a panel has eight biases.
             let bias = unsafe { vld1q_s32(bias.as_ptr().add(4 * half)) };
-            let mut place = Place {
-                at: 0,
-                rows: 0,
-                columns: 0,
-                channels: 4.min(channels - 4 * half),
-                stride: [ow * plan.problem.out_stride, plan.problem.out_stride],
-            };
+            let mut at = [band.first / plan.tiles[1] * 4, band.first % plan.tiles[1] * 4];
             for tile in 0..count {
-                let at = band.first + tile;
-                let [y, x] = [at / plan.tiles[1] * 4, at % plan.tiles[1] * 4];
-                place.at = (y * ow + x) * plan.problem.out_stride + channel;
-                (place.rows, place.columns) = (4.min(oh - y), 4.min(ow - x));
+                let [y, x] = at;
                 let m = &m[tile * TILE_PRODUCTS + half * PLACES * 4..][..PLACES * 4];
-                let results = transform_output(m, bias);
+                let place = ((y * ow + x) * stride + channel, ow * stride);
                 // SAFETY: `run` checked that all results are there; pixels and panels have different ones, and each panel
                 // is of one task.
-                unsafe { place.store(out, channel, &results) };
+                unsafe { transform_output(m, bias, &rows, place, [oh - y, ow - x]) };
+                at[1] += 4;
+                if at[1] >= ow {
+                    at = [y + 4, 0];
+                }
             }
         }
     }
 }
 
-/// Where the results of a tile go.
-struct Place {
-    at: usize,
-    rows: usize,
-    columns: usize,
-    channels: usize,
-    /// Elements from one row to the next, and from one column to the next.
-    stride: [usize; 2],
+/// Where rows of results of up to four channels go.
+enum Rows<'a> {
+    U8 { stage: Stage<'a>, multipliers: int32x4_t, out: *mut u8, stride: usize, channels: usize },
+    I32 { out: *mut i32, stride: usize, channels: usize },
 }
 
-impl Place {
-    /// Writes the results that are there.
-    ///
-    /// # Safety
-    /// All of them must be in `out`, and no one else's.
+impl<'a> Rows<'a> {
     #[target_feature(enable = "neon")]
-    #[inline]
-    unsafe fn store(&self, out: &SharedOut<'_>, channel: usize, results: &[[int32x4_t; 4]; 4]) {
-        let is_whole = self.columns == 4 && self.channels == 4;
+    fn new(out: &SharedOut<'a>, channel: usize, stride: usize, channels: usize) -> Self {
         match out {
             SharedOut::U8(requant, out) => {
                 let stage = Stage::new(requant);
                 let multipliers = stage.multipliers(channel);
-                for (row, sums) in results.iter().take(self.rows).enumerate() {
-                    let levels = stage.apply_16(*sums, multipliers);
-                    let to = out.as_mut_ptr().wrapping_add(self.at + row * self.stride[0]);
-                    let levels = vreinterpretq_u32_u8(levels);
-                    let column = |at: usize| to.wrapping_add(at * self.stride[1]);
-                    if is_whole {
-                        // SAFETY: by the contract.
-                        unsafe {
-                            vst1q_lane_u32::<0>(column(0).cast(), levels);
-                            vst1q_lane_u32::<1>(column(1).cast(), levels);
-                            vst1q_lane_u32::<2>(column(2).cast(), levels);
-                            vst1q_lane_u32::<3>(column(3).cast(), levels);
-                        }
-                        continue;
+                Self::U8 { stage, multipliers, out: out.as_mut_ptr(), stride, channels }
+            }
+            SharedOut::I32(out) => Self::I32 { out: out.as_mut_ptr(), stride, channels },
+        }
+    }
+
+    /// Writes the accumulators of the first `columns` (or all four, if there are more) of four neighbours from `at` on.
+    ///
+    /// # Safety
+    /// They must be results, and no one else's.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    unsafe fn store(&self, at: usize, columns: usize, sums: [int32x4_t; 4]) {
+        match *self {
+            Self::U8 { ref stage, multipliers, out, stride, channels } => {
+                let levels = vreinterpretq_u32_u8(stage.apply_16(sums, multipliers));
+                let to = out.wrapping_add(at);
+                if channels < 4 {
+                    // SAFETY: by the contract.
+                    return unsafe {
+                        store_part(to, [stride, 4], columns.min(4), channels, levels)
+                    };
+                }
+                // SAFETY: by the contract; u32 are written without alignment.
+                unsafe {
+                    vst1q_lane_u32::<0>(to.cast(), levels);
+                    if columns > 1 {
+                        vst1q_lane_u32::<1>(to.wrapping_add(stride).cast(), levels);
                     }
-                    let mut all = [0_u8; 16];
-                    // SAFETY: sixteen bytes; and by the contract.
+                    if columns > 2 {
+                        vst1q_lane_u32::<2>(to.wrapping_add(2 * stride).cast(), levels);
+                    }
+                    if columns > 3 {
+                        vst1q_lane_u32::<3>(to.wrapping_add(3 * stride).cast(), levels);
+                    }
+                }
+            }
+            Self::I32 { out, stride, channels } => {
+                for (column, &sums) in sums.iter().take(columns).enumerate() {
+                    let mut all = [0_i32; 4];
+                    // SAFETY: four elements; and by the contract.
                     unsafe {
-                        vst1q_u8(all.as_mut_ptr(), vreinterpretq_u8_u32(levels));
-                        for at in 0..self.columns {
-                            let from = all.as_ptr().add(4 * at);
-                            core::ptr::copy_nonoverlapping(from, column(at), self.channels);
-                        }
+                        vst1q_s32(all.as_mut_ptr(), sums);
+                        let to = out.wrapping_add(at + column * stride);
+                        core::ptr::copy_nonoverlapping(all.as_ptr(), to, channels);
                     }
                 }
             }
-            SharedOut::I32(out) => {
-                for (row, sums) in results.iter().take(self.rows).enumerate() {
-                    let to = out.as_mut_ptr().wrapping_add(self.at + row * self.stride[0]);
-                    for (column, &sums) in sums.iter().take(self.columns).enumerate() {
-                        let mut all = [0_i32; 4];
-                        // SAFETY: four elements; and by the contract.
-                        unsafe {
-                            vst1q_s32(all.as_mut_ptr(), sums);
-                            let to = to.wrapping_add(column * self.stride[1]);
-                            core::ptr::copy_nonoverlapping(all.as_ptr(), to, self.channels);
-                        }
-                    }
-                }
-            }
+        }
+    }
+}
+
+/// Writes fewer than four channels of each column.
+///
+/// # Safety
+/// As many bytes at each.
+#[target_feature(enable = "neon")]
+#[inline(never)]
+unsafe fn store_part(
+    to: *mut u8,
+    [stride, lanes]: [usize; 2],
+    columns: usize,
+    channels: usize,
+    levels: uint32x4_t,
+) {
+    let mut all = [0_u32; 4];
+    // SAFETY: four elements; and by the contract.
+    unsafe {
+        vst1q_u32(all.as_mut_ptr(), levels);
+        for column in 0..columns {
+            let from = all.as_ptr().cast::<u8>().add(lanes * column);
+            core::ptr::copy_nonoverlapping(from, to.add(column * stride), channels);
         }
     }
 }
@@ -517,10 +536,20 @@ fn along_input(d: [int16x8_t; 6]) -> [int16x8_t; 6] {
     ]
 }
 
-/// The accumulators of a tile, for four channels; `bias` is 36 times theirs.
+/// Writes the accumulators of a tile, for four channels: to where rows begin `row` elements apart, those of `left` rows and
+/// columns that are there. `bias` is 36 times theirs.
+///
+/// # Safety
+/// They must be results, and no one else's.
 #[target_feature(enable = "neon")]
 #[inline]
-fn transform_output(m: &[i32], bias: int32x4_t) -> [[int32x4_t; 4]; 4] {
+unsafe fn transform_output(
+    m: &[i32],
+    bias: int32x4_t,
+    rows: &Rows<'_>,
+    (at, row): (usize, usize),
+    left: [usize; 2],
+) {
     assert!(m.len() == PLACES * 4);
     let zero = vdupq_n_s32(0);
     let mut columns = [[zero; 4]; 6];
@@ -536,17 +565,23 @@ fn transform_output(m: &[i32], bias: int32x4_t) -> [[int32x4_t; 4]; 4] {
         *column = along_output(d);
     }
     let inverse = vdupq_n_s32(INVERSE_OF_9);
-    let row = |y: usize| {
-        along_output([0, 1, 2, 3, 4, 5].map(|x| columns[x][y])).map(|sum| vmulq_s32(sum, inverse))
-    };
-    // The shifts are the sums of `exact::SHIFTS` of row and column.
-    let [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]] = [row(0), row(1), row(2), row(3)];
-    [
-        [vshrq_n_s32::<6>(a), vshrq_n_s32::<5>(b), vshrq_n_s32::<4>(c), vshrq_n_s32::<4>(d)],
-        [vshrq_n_s32::<5>(e), vshrq_n_s32::<4>(f), vshrq_n_s32::<3>(g), vshrq_n_s32::<3>(h)],
-        [vshrq_n_s32::<4>(i), vshrq_n_s32::<3>(j), vshrq_n_s32::<2>(k), vshrq_n_s32::<2>(l)],
-        [vshrq_n_s32::<4>(m), vshrq_n_s32::<3>(n), vshrq_n_s32::<2>(o), vshrq_n_s32::<2>(p)],
-    ]
+    macro_rules! row {
+        ($y:literal, $a:literal $b:literal $c:literal) => {
+            if left[0] > $y {
+                // `2^s` times the accumulators; s is the sum of `exact::SHIFTS` of row and column.
+                let [a, b, c, d] = along_output([0, 1, 2, 3, 4, 5].map(|x| columns[x][$y]))
+                    .map(|sum| vmulq_s32(sum, inverse));
+                let (a, b) = (vshrq_n_s32::<$a>(a), vshrq_n_s32::<$b>(b));
+                let (c, d) = (vshrq_n_s32::<$c>(c), vshrq_n_s32::<$c>(d));
+                // SAFETY: by the contract.
+                unsafe { rows.store(at + $y * row, left[1], [a, b, c, d]) };
+            }
+        };
+    }
+    row!(0, 6 5 4);
+    row!(1, 5 4 3);
+    row!(2, 4 3 2);
+    row!(3, 4 3 2);
 }
 
 /// `A'` times a column or row, times 24, 12, 6 and 6.
