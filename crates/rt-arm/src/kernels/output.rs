@@ -206,7 +206,7 @@ impl<'a> Stage<'a> {
     /// Eight levels from eight accumulators.
     #[target_feature(enable = "neon")]
     #[inline]
-    fn apply(
+    pub(super) fn apply(
         &self,
         sums: (int32x4_t, int32x4_t),
         multipliers: (int32x4_t, int32x4_t),
