@@ -206,7 +206,7 @@ impl<'a> Stage<'a> {
     /// Eight levels from eight accumulators.
     #[target_feature(enable = "neon")]
     #[inline]
-    pub(super) fn apply(
+    fn apply(
         &self,
         sums: (int32x4_t, int32x4_t),
         multipliers: (int32x4_t, int32x4_t),
@@ -216,6 +216,13 @@ impl<'a> Stage<'a> {
         } else {
             (self.scale_64(sums.0, multipliers.0), self.scale_64(sums.1, multipliers.1))
         };
+        self.levels(low, high)
+    }
+
+    /// Eight levels from eight scaled accumulators.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn levels(&self, low: int32x4_t, high: int32x4_t) -> uint8x8_t {
         let scaled = vqmovn_high_s32(vqmovn_s32(low), high);
         let levels = vqmovun_s16(vqaddq_s16(scaled, self.zero_point));
         vmin_u8(vmax_u8(levels, self.min), self.max)
@@ -235,6 +242,22 @@ impl<'a> Stage<'a> {
         let levels = vqmovun_high_s16(vqmovun_s16(low), high);
         let (min, max) = (vcombine_u8(self.min, self.min), vcombine_u8(self.max, self.max));
         vminq_u8(vmaxq_u8(levels, min), max)
+    }
+
+    /// Eight levels for each of some rows of accumulators of the same eight channels.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(super) fn apply_rows<const N: usize>(
+        &self,
+        sums: [[int32x4_t; 2]; N],
+        multipliers: [int32x4_t; 2],
+    ) -> [uint8x8_t; N] {
+        let scaled = if self.short {
+            sums.map(|[a, b]| [self.scale_32(a, multipliers[0]), self.scale_32(b, multipliers[1])])
+        } else {
+            sums.map(|[a, b]| [self.scale_64(a, multipliers[0]), self.scale_64(b, multipliers[1])])
+        };
+        scaled.map(|[low, high]| self.levels(low, high))
     }
 
     /// Four scaled accumulators by 32-bit products.

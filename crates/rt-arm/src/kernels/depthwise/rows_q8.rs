@@ -11,6 +11,7 @@
 //! 18 `usubl` for 72 `smlal`.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 use core::ops::Range;
 
 use embdl_core::kernels::DepthwiseQ8;
@@ -70,11 +71,6 @@ fn row_3x3<const S: usize, const R: usize>(
             [vld1q_s32(bias), vld1q_s32(bias.add(4))]
         };
         let multipliers = [stage.multipliers(base), stage.multipliers(base + 4)];
-        let store = |to: *mut u8, sums: [int32x4_t; 2]| {
-            let levels = stage.apply((sums[0], sums[1]), (multipliers[0], multipliers[1]));
-            // SAFETY: called for results of the row, which are `channels` elements each.
-            unsafe { vst1_u8(to, levels) }
-        };
         let mut w = [[vdupq_n_s16(0); 3]; R];
         for (r, w) in w.iter_mut().enumerate() {
             for (j, w) in w.iter_mut().enumerate() {
@@ -98,7 +94,9 @@ fn row_3x3<const S: usize, const R: usize>(
                     }
                 }
             }
-            store(out.as_mut_ptr().wrapping_add(ox * channels + base), sums);
+            let [levels] = stage.apply_rows([sums], multipliers);
+            // SAFETY: `channels` elements a result.
+            unsafe { vst1_u8(out.as_mut_ptr().add(ox * channels + base), levels) };
         }
         let mut input = row.wrapping_add(first * channels);
         let mut to = out.as_mut_ptr().wrapping_add(full.start * channels + base);
@@ -108,8 +106,9 @@ fn row_3x3<const S: usize, const R: usize>(
             let sums = unsafe {
                 windows_3x3::<S, R, TOGETHER>(input, [line, channels], &w, bias, zero_point)
             };
-            for (r, sums) in sums.into_iter().enumerate() {
-                store(to.wrapping_add(r * channels), sums);
+            for (r, levels) in stage.apply_rows(sums, multipliers).into_iter().enumerate() {
+                // SAFETY: results of the row, `channels` elements each.
+                unsafe { vst1_u8(to.add(r * channels), levels) };
             }
             input = input.wrapping_add(TOGETHER * S * channels);
             to = to.wrapping_add(TOGETHER * channels);
@@ -117,9 +116,11 @@ fn row_3x3<const S: usize, const R: usize>(
         }
         for _ in 0..left {
             // SAFETY: as above.
-            let [sums] =
+            let sums =
                 unsafe { windows_3x3::<S, R, 1>(input, [line, channels], &w, bias, zero_point) };
-            store(to, sums);
+            let [levels] = stage.apply_rows(sums, multipliers);
+            // SAFETY: a result of the row.
+            unsafe { vst1_u8(to, levels) };
             input = input.wrapping_add(S * channels);
             to = to.wrapping_add(channels);
         }
@@ -155,11 +156,22 @@ unsafe fn windows_3x3<const S: usize, const R: usize, const N: usize>(
     sums
 }
 
-/// Adds products of eight differences, which are those modulo 2^16 of numbers in -255 ..= 255.
+/// Adds products of eight differences, which are those modulo 2^16 of numbers in -255 ..= 255. In assembly, because
+/// compilers take upper halves out of weights and inputs first, and have no registers for them.
 #[target_feature(enable = "neon")]
 #[inline]
 fn multiply(sums: &mut [int32x4_t; 2], x: uint16x8_t, w: int16x8_t) {
-    let x = vreinterpretq_s16_u16(x);
-    sums[0] = vmlal_s16(sums[0], vget_low_s16(x), vget_low_s16(w));
-    sums[1] = vmlal_high_s16(sums[1], x, w);
+    let [low, high] = sums;
+    // SAFETY: only reads and writes the named registers.
+    unsafe {
+        asm!(
+            "smlal {low:v}.4s, {x:v}.4h, {w:v}.4h",
+            "smlal2 {high:v}.4s, {x:v}.8h, {w:v}.8h",
+            low = inout(vreg) *low,
+            high = inout(vreg) *high,
+            x = in(vreg) x,
+            w = in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
 }
