@@ -140,7 +140,7 @@ impl Plan {
     /// transformed before, and one after, less what GEMM takes to store results.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub(super) fn cost(&self, has_dot: bool) -> f32 {
-        let [product, input, result] = if has_dot { [3.0, 13.0, 8.0] } else { [1.35, 6.0, 3.0] };
+        let [product, input, result] = if has_dot { [3.9, 16.0, 25.0] } else { [1.4, 8.0, 3.0] };
         let tiles = self.tiles[0] * self.tiles[1];
         let rows = (tiles.next_multiple_of(ROWS / 2) * PLACES) as f32;
         let places = (tiles * PLACES) as f32;
