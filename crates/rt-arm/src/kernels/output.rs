@@ -252,12 +252,20 @@ impl<'a> Stage<'a> {
         sums: [[int32x4_t; 2]; N],
         multipliers: [int32x4_t; 2],
     ) -> [uint8x8_t; N] {
-        let scaled = if self.short {
-            sums.map(|[a, b]| [self.scale_32(a, multipliers[0]), self.scale_32(b, multipliers[1])])
+        let mut levels = [self.min; N];
+        // Loops, because `map` of more than a few rows becomes a call.
+        if self.short {
+            for (levels, [a, b]) in levels.iter_mut().zip(sums) {
+                let low = self.scale_32(a, multipliers[0]);
+                *levels = self.levels(low, self.scale_32(b, multipliers[1]));
+            }
         } else {
-            sums.map(|[a, b]| [self.scale_64(a, multipliers[0]), self.scale_64(b, multipliers[1])])
-        };
-        scaled.map(|[low, high]| self.levels(low, high))
+            for (levels, [a, b]) in levels.iter_mut().zip(sums) {
+                let low = self.scale_64(a, multipliers[0]);
+                *levels = self.levels(low, self.scale_64(b, multipliers[1]));
+            }
+        }
+        levels
     }
 
     /// Four scaled accumulators by 32-bit products.
