@@ -12,6 +12,8 @@ use core::arch::aarch64::*;
 use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;
 
+pub(super) mod quad;
+
 /// Where rows of a result go, with everything that does not change from row to row in vector registers.
 #[derive(Debug)]
 pub(super) enum Sink<'a> {
@@ -26,7 +28,7 @@ pub(super) enum Sink<'a> {
 pub(super) struct Stage<'a> {
     multipliers: &'a [i32],
     /// Whether the 32-bit way serves; then `shift` counts from 2^31.
-    short: bool,
+    pub(super) short: bool,
     shift: int32x4_t,
     zero_point: int16x8_t,
     min: uint8x8_t,
@@ -107,42 +109,6 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Writes the accumulators of four channels of four rows, the first from `at` on, the others `stride` elements apart.
-    ///
-    /// # Safety
-    /// The sink must have four results there in each of the rows.
-    #[target_feature(enable = "neon")]
-    #[inline]
-    pub(super) unsafe fn store_tile(
-        &mut self,
-        at: usize,
-        stride: usize,
-        sums: [int32x4_t; 4],
-        multipliers: int32x4_t,
-    ) {
-        debug_assert!(at + 3 * stride + 4 <= self.len(), "four rows from {at} on");
-        match self {
-            Self::U8(stage, out) => {
-                let levels = vreinterpretq_u32_u8(stage.apply_16(sums, multipliers));
-                let to = out.as_mut_ptr().wrapping_add(at);
-                // SAFETY: four bytes in each row, by the contract; u32 are written without alignment.
-                unsafe {
-                    vst1q_lane_u32::<0>(to.cast(), levels);
-                    vst1q_lane_u32::<1>(to.wrapping_add(stride).cast(), levels);
-                    vst1q_lane_u32::<2>(to.wrapping_add(2 * stride).cast(), levels);
-                    vst1q_lane_u32::<3>(to.wrapping_add(3 * stride).cast(), levels);
-                }
-            }
-            Self::I32(out) => {
-                let to = out.as_mut_ptr().wrapping_add(at);
-                for (row, sums) in sums.into_iter().enumerate() {
-                    // SAFETY: four elements in each row, by the contract.
-                    unsafe { vst1q_s32(to.wrapping_add(row * stride), sums) };
-                }
-            }
-        }
-    }
-
     /// The last channels, which fill no whole vectors.
     #[target_feature(enable = "neon")]
     #[inline(never)]
@@ -212,9 +178,15 @@ impl<'a> Stage<'a> {
         multipliers: (int32x4_t, int32x4_t),
     ) -> uint8x8_t {
         let (low, high) = if self.short {
-            (self.scale_32(sums.0, multipliers.0), self.scale_32(sums.1, multipliers.1))
+            (
+                scale_32(sums.0, multipliers.0, self.shift),
+                scale_32(sums.1, multipliers.1, self.shift),
+            )
         } else {
-            (self.scale_64(sums.0, multipliers.0), self.scale_64(sums.1, multipliers.1))
+            (
+                scale_64(sums.0, multipliers.0, self.shift),
+                scale_64(sums.1, multipliers.1, self.shift),
+            )
         };
         self.levels(low, high)
     }
@@ -226,22 +198,6 @@ impl<'a> Stage<'a> {
         let scaled = vqmovn_high_s32(vqmovn_s32(low), high);
         let levels = vqmovun_s16(vqaddq_s16(scaled, self.zero_point));
         vmin_u8(vmax_u8(levels, self.min), self.max)
-    }
-
-    /// Sixteen levels from four accumulators each of the same four channels.
-    #[target_feature(enable = "neon")]
-    #[inline]
-    pub(super) fn apply_16(&self, sums: [int32x4_t; 4], multipliers: int32x4_t) -> uint8x16_t {
-        let [a, b, c, d] = if self.short {
-            sums.map(|sums| self.scale_32(sums, multipliers))
-        } else {
-            sums.map(|sums| self.scale_64(sums, multipliers))
-        };
-        let low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero_point);
-        let high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), self.zero_point);
-        let levels = vqmovun_high_s16(vqmovun_s16(low), high);
-        let (min, max) = (vcombine_u8(self.min, self.min), vcombine_u8(self.max, self.max));
-        vminq_u8(vmaxq_u8(levels, min), max)
     }
 
     /// Eight levels for each of some rows of accumulators of the same eight channels.
@@ -256,33 +212,33 @@ impl<'a> Stage<'a> {
         // Loops, because `map` of more than a few rows becomes a call.
         if self.short {
             for (levels, [a, b]) in levels.iter_mut().zip(sums) {
-                let low = self.scale_32(a, multipliers[0]);
-                *levels = self.levels(low, self.scale_32(b, multipliers[1]));
+                let low = scale_32(a, multipliers[0], self.shift);
+                *levels = self.levels(low, scale_32(b, multipliers[1], self.shift));
             }
         } else {
             for (levels, [a, b]) in levels.iter_mut().zip(sums) {
-                let low = self.scale_64(a, multipliers[0]);
-                *levels = self.levels(low, self.scale_64(b, multipliers[1]));
+                let low = scale_64(a, multipliers[0], self.shift);
+                *levels = self.levels(low, scale_64(b, multipliers[1], self.shift));
             }
         }
         levels
     }
+}
 
-    /// Four scaled accumulators by 32-bit products.
-    #[target_feature(enable = "neon")]
-    #[inline]
-    fn scale_32(&self, sums: int32x4_t, multipliers: int32x4_t) -> int32x4_t {
-        vrshlq_s32(vqdmulhq_s32(sums, multipliers), self.shift)
-    }
+/// Four scaled accumulators by 32-bit products.
+#[target_feature(enable = "neon")]
+#[inline]
+fn scale_32(sums: int32x4_t, multipliers: int32x4_t, shift: int32x4_t) -> int32x4_t {
+    vrshlq_s32(vqdmulhq_s32(sums, multipliers), shift)
+}
 
-    /// Four scaled accumulators by 64-bit products, saturated to i32.
-    #[target_feature(enable = "neon")]
-    fn scale_64(&self, sums: int32x4_t, multipliers: int32x4_t) -> int32x4_t {
-        let shift = vmovl_s32(vget_low_s32(self.shift));
-        let low = vrshlq_s64(vmull_s32(vget_low_s32(sums), vget_low_s32(multipliers)), shift);
-        let high = vrshlq_s64(vmull_high_s32(sums, multipliers), shift);
-        vqmovn_high_s64(vqmovn_s64(low), high)
-    }
+/// Four scaled accumulators by 64-bit products, saturated to i32.
+#[target_feature(enable = "neon")]
+fn scale_64(sums: int32x4_t, multipliers: int32x4_t, shift: int32x4_t) -> int32x4_t {
+    let shift = vmovl_s32(vget_low_s32(shift));
+    let low = vrshlq_s64(vmull_s32(vget_low_s32(sums), vget_low_s32(multipliers)), shift);
+    let high = vrshlq_s64(vmull_high_s32(sums, multipliers), shift);
+    vqmovn_high_s64(vqmovn_s64(low), high)
 }
 
 /// Writes the first `out.len()` lanes, at most four.

@@ -22,6 +22,7 @@ use embdl_core::kernels::{ConvProblem, ConvQ8, ConvWeights, OutQ8, Parallel};
 
 use super::SharedOut;
 use crate::kernels::output::Stage;
+use crate::kernels::output::quad::{Levels, Quad, Sums};
 
 mod products;
 
@@ -376,116 +377,63 @@ impl Winograd {
             }
         }
         let (channel, channels) = plan.channels_of(panel);
-        let bias = &self.bias[panel * NR..][..NR];
-        let [oh, ow] = plan.problem.geometry.output;
-        let stride = plan.problem.out_stride;
         for half in 0..channels.div_ceil(4) {
-            let channel = channel + 4 * half;
-            let rows = Rows::new(out, channel, stride, 4.min(channels - 4 * half));
-            // SAFETY: a panel has eight biases.
-            let bias = unsafe { vld1q_s32(bias.as_ptr().add(4 * half)) };
-            let mut at = [band.first / plan.tiles[1] * 4, band.first % plan.tiles[1] * 4];
-            for tile in 0..count {
-                let [y, x] = at;
-                let m = &m[tile * TILE_PRODUCTS + half * PLACES * 4..][..PLACES * 4];
-                let place = ((y * ow + x) * stride + channel, ow * stride);
-                // SAFETY: `run` checked that all results are there; pixels and panels have different ones, and each panel
-                // is of one task.
-                unsafe { transform_output(m, bias, &rows, place, [oh - y, ow - x]) };
-                at[1] += 4;
-                if at[1] >= ow {
-                    at = [y + 4, 0];
+            let (channel, channels) = (channel + 4 * half, 4.min(channels - 4 * half));
+            let bias = self.bias[panel * NR + 4 * half..].first_chunk().expect("a panel's biases");
+            let m = &m[half * PLACES * 4..];
+            let band = (band.first, count);
+            // SAFETY: `run` checked that all results are there; pixels and panels have different ones, and each panel is of one
+            // task.
+            unsafe {
+                match out {
+                    SharedOut::U8(requant, out) => {
+                        let (stage, out) = (Stage::new(requant), out.as_mut_ptr());
+                        if stage.short {
+                            let to = Levels::<true>::new(&stage, channel, channels, out);
+                            self.results(&to, m, bias, band, channel);
+                        } else {
+                            let to = Levels::<false>::new(&stage, channel, channels, out);
+                            self.results(&to, m, bias, band, channel);
+                        }
+                    }
+                    SharedOut::I32(out) => {
+                        let to = Sums::new(channels, out.as_mut_ptr());
+                        self.results(&to, m, bias, band, channel);
+                    }
                 }
             }
         }
     }
-}
 
-/// Where rows of results of up to four channels go.
-enum Rows<'a> {
-    U8 { stage: Stage<'a>, multipliers: int32x4_t, out: *mut u8, stride: usize, channels: usize },
-    I32 { out: *mut i32, stride: usize, channels: usize },
-}
-
-impl<'a> Rows<'a> {
-    #[target_feature(enable = "neon")]
-    fn new(out: &SharedOut<'a>, channel: usize, stride: usize, channels: usize) -> Self {
-        match out {
-            SharedOut::U8(requant, out) => {
-                let stage = Stage::new(requant);
-                let multipliers = stage.multipliers(channel);
-                Self::U8 { stage, multipliers, out: out.as_mut_ptr(), stride, channels }
-            }
-            SharedOut::I32(out) => Self::I32 { out: out.as_mut_ptr(), stride, channels },
-        }
-    }
-
-    /// Writes the accumulators of the first `columns` (or all four, if there are more) of four neighbours from `at` on.
+    /// The results of `count` tiles from `first` on, for the channels of a quad.
     ///
     /// # Safety
-    /// They must be results, and no one else's.
+    /// As for [`Quad::store`].
     #[target_feature(enable = "neon")]
-    #[inline]
-    unsafe fn store(&self, at: usize, columns: usize, sums: [int32x4_t; 4]) {
-        match *self {
-            Self::U8 { ref stage, multipliers, out, stride, channels } => {
-                let levels = vreinterpretq_u32_u8(stage.apply_16(sums, multipliers));
-                let to = out.wrapping_add(at);
-                if channels < 4 {
-                    // SAFETY: by the contract.
-                    return unsafe {
-                        store_part(to, [stride, 4], columns.min(4), channels, levels)
-                    };
-                }
-                // SAFETY: by the contract; u32 are written without alignment.
-                unsafe {
-                    vst1q_lane_u32::<0>(to.cast(), levels);
-                    if columns > 1 {
-                        vst1q_lane_u32::<1>(to.wrapping_add(stride).cast(), levels);
-                    }
-                    if columns > 2 {
-                        vst1q_lane_u32::<2>(to.wrapping_add(2 * stride).cast(), levels);
-                    }
-                    if columns > 3 {
-                        vst1q_lane_u32::<3>(to.wrapping_add(3 * stride).cast(), levels);
-                    }
-                }
+    unsafe fn results<Q: Quad>(
+        &self,
+        to: &Q,
+        m: &[i32],
+        bias: &[i32; 4],
+        (first, count): (usize, usize),
+        channel: usize,
+    ) {
+        let plan = &self.plan;
+        let [oh, ow] = plan.problem.geometry.output;
+        let stride = plan.problem.out_stride;
+        // SAFETY: four biases.
+        let bias = unsafe { vld1q_s32(bias.as_ptr()) };
+        let mut at = [first / plan.tiles[1] * 4, first % plan.tiles[1] * 4];
+        for m in m.chunks(TILE_PRODUCTS).take(count) {
+            let [y, x] = at;
+            let m = m.first_chunk().expect("a tile has all places");
+            let place = [(y * ow + x) * stride + channel, ow * stride, stride];
+            // SAFETY: by the contract.
+            unsafe { transform_output(to, m, bias, place, [oh - y, ow - x]) };
+            at[1] += 4;
+            if at[1] >= ow {
+                at = [y + 4, 0];
             }
-            Self::I32 { out, stride, channels } => {
-                for (column, &sums) in sums.iter().take(columns).enumerate() {
-                    let mut all = [0_i32; 4];
-                    // SAFETY: four elements; and by the contract.
-                    unsafe {
-                        vst1q_s32(all.as_mut_ptr(), sums);
-                        let to = out.wrapping_add(at + column * stride);
-                        core::ptr::copy_nonoverlapping(all.as_ptr(), to, channels);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Writes fewer than four channels of each column.
-///
-/// # Safety
-/// As many bytes at each.
-#[target_feature(enable = "neon")]
-#[inline(never)]
-unsafe fn store_part(
-    to: *mut u8,
-    [stride, lanes]: [usize; 2],
-    columns: usize,
-    channels: usize,
-    levels: uint32x4_t,
-) {
-    let mut all = [0_u32; 4];
-    // SAFETY: four elements; and by the contract.
-    unsafe {
-        vst1q_u32(all.as_mut_ptr(), levels);
-        for column in 0..columns {
-            let from = all.as_ptr().cast::<u8>().add(lanes * column);
-            core::ptr::copy_nonoverlapping(from, to.add(column * stride), channels);
         }
     }
 }
@@ -536,21 +484,20 @@ fn along_input(d: [int16x8_t; 6]) -> [int16x8_t; 6] {
     ]
 }
 
-/// Writes the accumulators of a tile, for four channels: to where rows begin `row` elements apart, those of `left` rows and
-/// columns that are there. `bias` is 36 times theirs.
+/// Writes the accumulators of a tile, for four channels, from `at` on: those of `left` rows and columns that are there. `bias`
+/// is 36 times theirs.
 ///
 /// # Safety
-/// They must be results, and no one else's.
+/// As for [`Quad::store`].
 #[target_feature(enable = "neon")]
 #[inline]
-unsafe fn transform_output(
-    m: &[i32],
+unsafe fn transform_output<Q: Quad>(
+    to: &Q,
+    m: &[i32; PLACES * 4],
     bias: int32x4_t,
-    rows: &Rows<'_>,
-    (at, row): (usize, usize),
+    [at, row, column]: [usize; 3],
     left: [usize; 2],
 ) {
-    assert!(m.len() == PLACES * 4);
     let zero = vdupq_n_s32(0);
     let mut columns = [[zero; 4]; 6];
     for (x, column) in columns.iter_mut().enumerate() {
@@ -565,16 +512,20 @@ unsafe fn transform_output(
         *column = along_output(d);
     }
     let inverse = vdupq_n_s32(INVERSE_OF_9);
+    let [c0, c1, c2, c3, c4, c5] = columns;
     macro_rules! row {
         ($y:literal, $a:literal $b:literal $c:literal) => {
             if left[0] > $y {
                 // `2^s` times the accumulators; s is the sum of `exact::SHIFTS` of row and column.
-                let [a, b, c, d] = along_output([0, 1, 2, 3, 4, 5].map(|x| columns[x][$y]))
-                    .map(|sum| vmulq_s32(sum, inverse));
-                let (a, b) = (vshrq_n_s32::<$a>(a), vshrq_n_s32::<$b>(b));
-                let (c, d) = (vshrq_n_s32::<$c>(c), vshrq_n_s32::<$c>(d));
+                let sums = along_output([c0[$y], c1[$y], c2[$y], c3[$y], c4[$y], c5[$y]]);
+                let sums = [
+                    vshrq_n_s32::<$a>(vmulq_s32(sums[0], inverse)),
+                    vshrq_n_s32::<$b>(vmulq_s32(sums[1], inverse)),
+                    vshrq_n_s32::<$c>(vmulq_s32(sums[2], inverse)),
+                    vshrq_n_s32::<$c>(vmulq_s32(sums[3], inverse)),
+                ];
                 // SAFETY: by the contract.
-                unsafe { rows.store(at + $y * row, left[1], [a, b, c, d]) };
+                unsafe { to.store(at + $y * row, column, left[1], sums) };
             }
         };
     }

@@ -14,9 +14,11 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use embdl_core::kernels::GemmQ8;
 
+use super::super::super::output::quad::{Levels, Quad, Sums};
 use super::super::super::output::{self, Sink};
 use super::super::{PANEL, load_tail};
 use super::flip;
@@ -82,39 +84,74 @@ fn pack(job: &GemmQ8<'_>, first: usize, last: usize, tile: &mut [MaybeUninit<i8>
 #[target_feature(enable = "neon")]
 fn panels<const PAIRED: bool>(
     job: &GemmQ8<'_>,
-    rows: core::ops::Range<usize>,
+    rows: Range<usize>,
     block: &[MaybeUninit<i8>; BLOCK],
     sink: &mut Sink<'_>,
 ) {
     let weights = job.weights;
-    let (n, steps) = (weights.n, weights.k.div_ceil(16));
-    assert!(rows.len().div_ceil(MR) * steps * STEP <= BLOCK);
-    assert!(weights.data.len() == n.next_multiple_of(PANEL) * 16 * steps);
-    let is_half = steps > 1 && (1..=8).contains(&(weights.k % 16));
-    let whole = steps - usize::from(is_half);
-    for (column, panel) in (0..n).step_by(PANEL).zip(weights.data.chunks_exact(steps * STEP)) {
-        let lanes = PANEL.min(n - column);
-        let sums = output::load_i32(&weights.row_sums[column..]);
-        let bias = output::load_i32(&weights.bias[column..]);
-        let bias = vaddq_s32(bias, vshlq_n_s32::<7>(sums));
-        let multipliers = sink.multipliers::<1>(column);
-        let mut lhs = block.as_ptr().cast::<i8>();
-        for row in rows.clone().step_by(MR) {
-            // SAFETY: a panel has `steps` steps, and `pack` wrote as many of each tile.
-            let sums = unsafe { products::<PAIRED>(lhs, panel.as_ptr(), whole, is_half) };
-            lhs = lhs.wrapping_add(steps * STEP);
-            let sums = sums.map(|sums| vaddq_s32(sums, bias));
-            let at = row * job.out_stride + column;
-            let rows = MR.min(rows.end - row);
-            if lanes == PANEL && rows == MR {
-                // SAFETY: the caller checked that there are `n` results in each of the job's rows.
-                unsafe { sink.store_tile(at, job.out_stride, sums, multipliers[0]) };
-            } else {
-                for (i, &sums) in sums.iter().take(rows).enumerate() {
-                    sink.store(at + i * job.out_stride, lanes, &[sums], &multipliers);
+    let steps = weights.k.div_ceil(16);
+    assert!(weights.data.len() == weights.n.next_multiple_of(PANEL) * 16 * steps);
+    let panels = weights.data.chunks_exact(steps * STEP);
+    for (column, panel) in (0..weights.n).step_by(PANEL).zip(panels) {
+        let lanes = PANEL.min(weights.n - column);
+        // SAFETY: the caller checked that there are `n` results in each of the job's rows.
+        unsafe {
+            match sink {
+                Sink::U8(stage, out) if stage.short => {
+                    let to = Levels::<true>::new(stage, column, lanes, out.as_mut_ptr());
+                    tiles::<PAIRED, _>(job, rows.clone(), (column, panel), block, &to);
+                }
+                Sink::U8(stage, out) => {
+                    let to = Levels::<false>::new(stage, column, lanes, out.as_mut_ptr());
+                    tiles::<PAIRED, _>(job, rows.clone(), (column, panel), block, &to);
+                }
+                Sink::I32(out) => {
+                    let to = Sums::new(lanes, out.as_mut_ptr());
+                    tiles::<PAIRED, _>(job, rows.clone(), (column, panel), block, &to);
                 }
             }
         }
+    }
+}
+
+/// All tiles of a panel.
+///
+/// # Safety
+/// `to` must have the panel's results of each of the rows.
+#[target_feature(enable = "neon")]
+unsafe fn tiles<const PAIRED: bool, Q: Quad>(
+    job: &GemmQ8<'_>,
+    rows: Range<usize>,
+    (column, panel): (usize, &[i8]),
+    block: &[MaybeUninit<i8>; BLOCK],
+    to: &Q,
+) {
+    let weights = job.weights;
+    let steps = weights.k.div_ceil(16);
+    assert!(rows.len().div_ceil(MR) * steps * STEP <= BLOCK && panel.len() == steps * STEP);
+    let is_half = steps > 1 && (1..=8).contains(&(weights.k % 16));
+    let whole = steps - usize::from(is_half);
+    let sums = output::load_i32(&weights.row_sums[column..]);
+    let bias = output::load_i32(&weights.bias[column..]);
+    let bias = vaddq_s32(bias, vshlq_n_s32::<7>(sums));
+    let stride = job.out_stride;
+    let mut lhs = block.as_ptr().cast::<i8>();
+    let mut at = rows.start * stride + column;
+    let mut left = rows.len();
+    loop {
+        // SAFETY: a panel has `steps` steps, and `pack` wrote as many of each tile; and by the contract.
+        unsafe {
+            let [a, b, c, d] = products::<PAIRED>(lhs, panel.as_ptr(), whole, is_half);
+            let sums =
+                [vaddq_s32(a, bias), vaddq_s32(b, bias), vaddq_s32(c, bias), vaddq_s32(d, bias)];
+            to.store(at, stride, left, sums);
+        }
+        if left <= MR {
+            break;
+        }
+        left -= MR;
+        lhs = lhs.wrapping_add(steps * STEP);
+        at += MR * stride;
     }
 }
 
