@@ -20,7 +20,7 @@ impl ConvLevel for ArmKernels {
     const LANES: usize = 4;
     const MR: usize = gemm::f32::MR;
     // By instructions: `cargo xtask bench --count`.
-    const COSTS: Costs = Costs { transform: [9.0, 11.0], read: [1.0, 3.0] };
+    const COSTS: Costs = Costs { transform: [9.0, 13.0], read: [1.0, 3.0] };
 
     fn tile(self) -> Tile {
         gemm::f32::TILE
