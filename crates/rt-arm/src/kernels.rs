@@ -49,7 +49,7 @@ impl Kernels for ArmKernels {
 
     fn kernel_name(&self, kind: KernelKind) -> &'static str {
         match (kind, self.level) {
-            (KernelKind::GemmF32, _) => "gemm_f32_f32_8x12__neon",
+            (KernelKind::GemmF32, _) => "gemm_f32_f32_6x16__neon",
             (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_2x8c16__neon",
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",

@@ -13,7 +13,7 @@ use super::{ArmKernels, gemm};
 
 impl ConvLevel for ArmKernels {
     const NAMES: Names = Names {
-        direct: "conv_f32_f32_8x12__neon",
+        direct: "conv_f32_f32_6x16__neon",
         winograd_f4: "winograd_f32_f32_4x4__neon",
         winograd_f6: "winograd_f32_f32_6x4__neon",
     };
