@@ -35,21 +35,17 @@ pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
     // One row or two are not worth a tile.
     let tiles =
         if tile::fits(weights.k) { job.m / 4 * 4 + if job.m % 4 == 3 { 3 } else { 0 } } else { 0 };
-    let left = job.m - tiles;
-    match (left, weights.max_abs) {
-        (_, 128..) => {
-            tile::gemm_q8::<false>(job, tiles, &mut sink);
-            panels_q8::<1, false>(job, tiles, &mut sink);
-        }
+    match weights.max_abs {
+        128.. => tile::gemm_q8::<1>(job, tiles, &mut sink),
+        64.. => tile::gemm_q8::<2>(job, tiles, &mut sink),
+        32.. => tile::gemm_q8::<4>(job, tiles, &mut sink),
+        ..32 => tile::gemm_q8::<8>(job, tiles, &mut sink),
+    }
+    match (job.m - tiles, weights.max_abs) {
+        (_, 128..) => panels_q8::<1, false>(job, tiles, &mut sink),
         // Two rows of several steps and their weights do not fit the registers with the sums.
-        (0 | 2.., _) | (_, 32..) => {
-            tile::gemm_q8::<true>(job, tiles, &mut sink);
-            panels_q8::<1, true>(job, tiles, &mut sink);
-        }
-        (_, ..32) => {
-            tile::gemm_q8::<true>(job, tiles, &mut sink);
-            panels_q8::<4, true>(job, tiles, &mut sink);
-        }
+        (2.., _) | (_, 32..) => panels_q8::<1, true>(job, tiles, &mut sink),
+        (_, ..32) => panels_q8::<4, true>(job, tiles, &mut sink),
     }
 }
 

@@ -35,9 +35,10 @@ pub(super) const fn fits(k: usize) -> bool {
     k > 0 && k.div_ceil(16) * STEP <= BLOCK
 }
 
-/// The first `rows` rows of a job, which [`fits`]; the caller has checked its slices. With `PAIRED`, two products fit 16 bits.
+/// The first `rows` rows of a job, which [`fits`]; the caller has checked its slices. `PRODUCTS`, 1, 2, 4 or 8,
+/// fit 16 bits.
 #[target_feature(enable = "neon")]
-pub(super) fn gemm_q8<const PAIRED: bool>(job: &GemmQ8<'_>, rows: usize, sink: &mut Sink<'_>) {
+pub(super) fn gemm_q8<const PRODUCTS: usize>(job: &GemmQ8<'_>, rows: usize, sink: &mut Sink<'_>) {
     if rows == 0 {
         return;
     }
@@ -49,7 +50,7 @@ pub(super) fn gemm_q8<const PAIRED: bool>(job: &GemmQ8<'_>, rows: usize, sink: &
         for (tile, row) in block.chunks_exact_mut(tile).zip(rows.clone().step_by(MR)) {
             pack(job, row, rows.end - 1, tile);
         }
-        panels::<PAIRED>(job, rows, &block, sink);
+        panels::<PRODUCTS>(job, rows, &block, sink);
     }
 }
 
@@ -82,7 +83,7 @@ fn pack(job: &GemmQ8<'_>, first: usize, last: usize, tile: &mut [MaybeUninit<i8>
 
 /// All panels for the rows of a block.
 #[target_feature(enable = "neon")]
-fn panels<const PAIRED: bool>(
+fn panels<const PRODUCTS: usize>(
     job: &GemmQ8<'_>,
     rows: Range<usize>,
     block: &[MaybeUninit<i8>; BLOCK],
@@ -99,15 +100,15 @@ fn panels<const PAIRED: bool>(
             match sink {
                 Sink::U8(stage, out) if stage.short => {
                     let to = Levels::<true>::new(stage, column, lanes, out.as_mut_ptr());
-                    tiles::<PAIRED, _>(job, rows.clone(), (column, panel), block, &to);
+                    tiles::<PRODUCTS, _>(job, rows.clone(), (column, panel), block, &to);
                 }
                 Sink::U8(stage, out) => {
                     let to = Levels::<false>::new(stage, column, lanes, out.as_mut_ptr());
-                    tiles::<PAIRED, _>(job, rows.clone(), (column, panel), block, &to);
+                    tiles::<PRODUCTS, _>(job, rows.clone(), (column, panel), block, &to);
                 }
                 Sink::I32(out) => {
                     let to = Sums::new(lanes, out.as_mut_ptr());
-                    tiles::<PAIRED, _>(job, rows.clone(), (column, panel), block, &to);
+                    tiles::<PRODUCTS, _>(job, rows.clone(), (column, panel), block, &to);
                 }
             }
         }
@@ -119,7 +120,7 @@ fn panels<const PAIRED: bool>(
 /// # Safety
 /// `to` must have the panel's results of each of the rows.
 #[target_feature(enable = "neon")]
-unsafe fn tiles<const PAIRED: bool, Q: Quad>(
+unsafe fn tiles<const PRODUCTS: usize, Q: Quad>(
     job: &GemmQ8<'_>,
     rows: Range<usize>,
     (column, panel): (usize, &[i8]),
@@ -141,7 +142,7 @@ unsafe fn tiles<const PAIRED: bool, Q: Quad>(
     loop {
         // SAFETY: a panel has `steps` steps, and `pack` wrote as many of each tile; and by the contract.
         unsafe {
-            let [a, b, c, d] = products::<PAIRED>(lhs, panel.as_ptr(), whole, is_half);
+            let [a, b, c, d] = products::<PRODUCTS>(lhs, panel.as_ptr(), whole, is_half);
             let sums =
                 [vaddq_s32(a, bias), vaddq_s32(b, bias), vaddq_s32(c, bias), vaddq_s32(d, bias)];
             to.store(at, stride, left, sums);
@@ -204,6 +205,37 @@ macro_rules! step {
     };
 }
 
+/// Steps of 16, from their places in a tile, for two rows: all products of two steps or four in 16 bits.
+macro_rules! deep {
+    ($sum:literal, $sums:tt, $place:literal $($more:literal)+) => {
+        concat!(
+            "ldp q0, q1, [{lhs}, #", $place, "]\n",
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}], #64\n",
+            half!("smull", ".8b", "0", "1"),
+            half!("smlal2", ".16b", "0", "1"),
+            $(
+                "ldp q0, q1, [{lhs}, #", $more, "]\n",
+                "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}], #64\n",
+                half!("smlal", ".8b", "0", "1"),
+                half!("smlal2", ".16b", "0", "1"),
+            )+
+            sums!($sum, $sums),
+        )
+    };
+}
+
+/// That for the four rows of a tile, of so many bytes.
+macro_rules! group {
+    ($sum:literal, $bytes:literal, [$($low:literal)+] [$($high:literal)+]) => {
+        concat!(
+            deep!($sum, ["16" "17" "18" "19" "20" "21" "22" "23"], $($low)+),
+            "sub {panel}, {panel}, #", $bytes, "\n",
+            deep!($sum, ["24" "25" "26" "27" "28" "29" "30" "31"], $($high)+),
+            "add {lhs}, {lhs}, #", $bytes, "\n",
+        )
+    };
+}
+
 /// Adds neighbouring lanes of pairs of registers: the first gets both.
 macro_rules! lanes {
     ($($a:literal $b:literal)+) => {
@@ -211,28 +243,33 @@ macro_rules! lanes {
     };
 }
 
-/// All steps of a tile, and the lanes added. In assembly, as compilers have no registers left for it, and add lanes by
-/// shuffles.
+/// 16 steps of k for the four rows of a tile.
+macro_rules! single {
+    ($how:ident, $first:literal) => {
+        concat!(
+            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{lhs}], #64\n",
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}], #64\n",
+            step!($how, $first, "0", "1", ["16" "17" "18" "19" "20" "21" "22" "23"]),
+            step!($how, $first, "2", "3", ["24" "25" "26" "27" "28" "29" "30" "31"]),
+        )
+    };
+}
+
+/// All steps of a tile that are left after `$start`, and the lanes added. In assembly, as compilers have no registers left for
+/// it, and add lanes by shuffles.
 macro_rules! tile {
-    ($how:ident, $($operands:tt)*) => {
+    ($how:ident, [$($start:expr,)+], $($operands:tt)*) => {
         asm!(
-            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{lhs}], #64",
-            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}], #64",
-            step!($how, "saddlp", "0", "1", ["16" "17" "18" "19" "20" "21" "22" "23"]),
-            step!($how, "saddlp", "2", "3", ["24" "25" "26" "27" "28" "29" "30" "31"]),
-            "subs {steps}, {steps}, #1",
-            "b.eq 3f",
+            $($start,)+
+            "cbz {steps}, 3f",
             "2:",
-            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{lhs}], #64",
-            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}], #64",
             "subs {steps}, {steps}, #1",
-            step!($how, "sadalp", "0", "1", ["16" "17" "18" "19" "20" "21" "22" "23"]),
-            step!($how, "sadalp", "2", "3", ["24" "25" "26" "27" "28" "29" "30" "31"]),
+            single!($how, "sadalp"),
             "b.ne 2b",
             "3:",
             "cbz {half:w}, 4f",
-            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{lhs}]",
-            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}]",
+            "ld1 {{v0.16b, v1.16b, v2.16b, v3.16b}}, [{lhs}], #64\n",
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{panel}], #64\n",
             half!("smull", ".8b", "0", "1"),
             sums!("sadalp", ["16" "17" "18" "19" "20" "21" "22" "23"]),
             half!("smull", ".8b", "2", "3"),
@@ -241,11 +278,28 @@ macro_rules! tile {
             lanes!("16" "17" "18" "19" "20" "21" "22" "23" "24" "25" "26" "27" "28" "29" "30" "31"),
             lanes!("16" "18" "20" "22" "24" "26" "28" "30"),
             $($operands)*
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _,
             out("v4") _, out("v5") _, out("v6") _, out("v7") _,
             out("v8") _, out("v9") _, out("v10") _, out("v11") _,
             out("v12") _, out("v13") _, out("v14") _, out("v15") _,
             options(readonly, nostack),
         )
+    };
+}
+
+/// Groups of steps whose products are summed in 16 bits, then the steps that are left.
+macro_rules! groups {
+    ($bytes:literal $low:tt $high:tt, $($operands:tt)*) => {
+        tile!(paired, [
+            group!("saddlp", $bytes, $low $high),
+            "subs {groups}, {groups}, #1",
+            "b.eq 6f",
+            "5:",
+            "subs {groups}, {groups}, #1",
+            group!("sadalp", $bytes, $low $high),
+            "b.ne 5b",
+            "6:",
+        ], $($operands)*)
     };
 }
 
@@ -255,7 +309,7 @@ macro_rules! tile {
 /// At least one step, and at each of the pointers all of them, 64 bytes each.
 #[target_feature(enable = "neon")]
 #[inline]
-unsafe fn products<const PAIRED: bool>(
+unsafe fn products<const PRODUCTS: usize>(
     lhs: *const i8,
     panel: *const i8,
     steps: usize,
@@ -264,11 +318,11 @@ unsafe fn products<const PAIRED: bool>(
     let mut sums = [vdupq_n_s32(0); MR];
     let [a, b, c, d] = &mut sums;
     macro_rules! run {
-        ($how:ident) => {
-            tile!($how,
+        ($tile:ident, [$($start:tt)+], $($operands:tt)*) => {
+            $tile!($($start)+,
+                $($operands)*
                 lhs = inout(reg) lhs => _, panel = inout(reg) panel => _,
-                steps = inout(reg) steps => _, half = in(reg) u32::from(is_half),
-                out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+                half = in(reg) u32::from(is_half),
                 out("v16") *a, out("v17") _, out("v18") _, out("v19") _,
                 out("v20") *b, out("v21") _, out("v22") _, out("v23") _,
                 out("v24") *c, out("v25") _, out("v26") _, out("v27") _,
@@ -278,10 +332,16 @@ unsafe fn products<const PAIRED: bool>(
     }
     // SAFETY: reads what the caller vouches for, and changes the named registers only.
     unsafe {
-        if PAIRED {
-            run!(paired);
+        if PRODUCTS == 4 && steps >= 2 {
+            run!(groups, ["128" ["0" "64"] ["32" "96"]],
+                groups = inout(reg) steps / 2 => _, steps = inout(reg) steps % 2 => _,);
+        } else if PRODUCTS == 8 && steps >= 4 {
+            run!(groups, ["256" ["0" "64" "128" "192"] ["32" "96" "160" "224"]],
+                groups = inout(reg) steps / 4 => _, steps = inout(reg) steps % 4 => _,);
+        } else if PRODUCTS == 1 {
+            run!(tile, [apart, [single!(apart, "saddlp"),]], steps = inout(reg) steps - 1 => _,);
         } else {
-            run!(apart);
+            run!(tile, [paired, [single!(paired, "saddlp"),]], steps = inout(reg) steps - 1 => _,);
         }
     }
     sums
