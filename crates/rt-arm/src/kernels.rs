@@ -3,14 +3,15 @@
 use embdl_core::kernels::conv::{prepare_f32, ways_f32};
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
-    KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, RowsF32, RowsQ8, SparseF32, SparseQ8, Tile,
-    WindowGeometry,
+    KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, PreparedQ8, RowsF32, RowsQ8, SparseF32,
+    SparseQ8, Tile, WindowGeometry,
 };
 
 use crate::detect::Level;
 
 mod codebook;
 mod conv;
+mod conv_q8;
 mod depthwise;
 mod gemm;
 mod output;
@@ -50,7 +51,7 @@ impl Kernels for ArmKernels {
 
     fn kernel_name(&self, kind: KernelKind) -> &'static str {
         match (kind, self.level) {
-            (KernelKind::GemmF32, _) => "gemm_f32_f32_8x12__neon",
+            (KernelKind::GemmF32, _) => "gemm_f32_f32_6x16__neon",
             (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_2x8c16__neon",
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
@@ -81,6 +82,20 @@ impl Kernels for ArmKernels {
         clamp: (f32, f32),
     ) -> PreparedF32 {
         prepare_f32(*self, way, problem, weights, clamp)
+    }
+
+    fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
+        conv_q8::ways(self.level, problem)
+    }
+
+    fn conv_q8(
+        &self,
+        way: &str,
+        problem: &ConvProblem,
+        weights: ConvWeights<'_, i8, i32>,
+        zero_point: u8,
+    ) -> PreparedQ8 {
+        conv_q8::prepare(way, problem, weights, zero_point)
     }
 
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {

@@ -18,6 +18,7 @@ pub use sliced::{prepare_sliced_q8, way_sliced_q8};
 pub use winograd::Costs;
 
 mod direct;
+pub mod exact;
 mod sliced;
 pub mod transform;
 mod winograd;

@@ -13,14 +13,14 @@ use super::{ArmKernels, gemm};
 
 impl ConvLevel for ArmKernels {
     const NAMES: Names = Names {
-        direct: "conv_f32_f32_8x12__neon",
+        direct: "conv_f32_f32_6x16__neon",
         winograd_f4: "winograd_f32_f32_4x4__neon",
         winograd_f6: "winograd_f32_f32_6x4__neon",
     };
     const LANES: usize = 4;
     const MR: usize = gemm::f32::MR;
     // By instructions: `cargo xtask bench --count`.
-    const COSTS: Costs = Costs { transform: [9.0, 11.0], read: [1.0, 3.0] };
+    const COSTS: Costs = Costs { transform: [9.0, 13.0], read: [1.0, 3.0] };
 
     fn tile(self) -> Tile {
         gemm::f32::TILE

@@ -17,6 +17,8 @@ use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, OutQ8, WindowGeometry, dept
 use super::output::{self, Sink};
 use super::window::{Taps, for_each_group, full_columns};
 
+mod rows_q8;
+
 /// Results in a row that are computed together.
 const TOGETHER: usize = 4;
 
@@ -199,6 +201,15 @@ pub(super) fn depthwise_q8(job: &DepthwiseQ8<'_>, out: OutQ8<'_>) {
     }
     let mut sink = Sink::new(out);
     check(&job.geometry, job.input.len(), job.weights.len(), job.bias.len(), sink.len());
+    if let ([3, 3], [1, 1], Sink::U8(stage, out)) =
+        (job.geometry.kernel, job.geometry.dilation, &mut sink)
+    {
+        match job.geometry.stride {
+            [_, 1] => return rows_q8::rows_3x3::<1>(job, stage, out),
+            [_, 2] => return rows_q8::rows_3x3::<2>(job, stage, out),
+            _ => {}
+        }
+    }
     for_each_group(&job.geometry, TOGETHER, |result, results, taps| {
         let mut base = 0;
         while base < channels {

@@ -12,6 +12,8 @@ use core::arch::aarch64::*;
 use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;
 
+pub(super) mod quad;
+
 /// Where rows of a result go, with everything that does not change from row to row in vector registers.
 #[derive(Debug)]
 pub(super) enum Sink<'a> {
@@ -26,7 +28,7 @@ pub(super) enum Sink<'a> {
 pub(super) struct Stage<'a> {
     multipliers: &'a [i32],
     /// Whether the 32-bit way serves; then `shift` counts from 2^31.
-    short: bool,
+    pub(super) short: bool,
     shift: int32x4_t,
     zero_point: int16x8_t,
     min: uint8x8_t,
@@ -57,10 +59,7 @@ impl<'a> Sink<'a> {
         let mut vectors = [vdupq_n_s32(0); NP];
         if let Self::U8(stage, _) = self {
             for (panel, vector) in vectors.iter_mut().enumerate() {
-                *vector = match *stage.multipliers {
-                    [one] => vdupq_n_s32(one),
-                    ref each => load_i32(each.get(channel + 4 * panel..).unwrap_or_default()),
-                };
+                *vector = stage.multipliers(channel + 4 * panel);
             }
         }
         vectors
@@ -146,7 +145,7 @@ impl<'a> Sink<'a> {
 
 impl<'a> Stage<'a> {
     #[target_feature(enable = "neon")]
-    fn new(requant: &'a Requant) -> Self {
+    pub(super) fn new(requant: &'a Requant) -> Self {
         let short = requant.shift > 31;
         #[expect(clippy::cast_possible_wrap, reason = "a shift is at most 62")]
         let shift = if short { requant.shift - 31 } else { requant.shift } as i32;
@@ -160,6 +159,16 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// The multipliers of the four channels from `channel` on; zero beyond the last channel.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(super) fn multipliers(&self, channel: usize) -> int32x4_t {
+        match *self.multipliers {
+            [one] => vdupq_n_s32(one),
+            ref each => load_i32(each.get(channel..).unwrap_or_default()),
+        }
+    }
+
     /// Eight levels from eight accumulators.
     #[target_feature(enable = "neon")]
     #[inline]
@@ -170,25 +179,66 @@ impl<'a> Stage<'a> {
     ) -> uint8x8_t {
         let (low, high) = if self.short {
             (
-                vrshlq_s32(vqdmulhq_s32(sums.0, multipliers.0), self.shift),
-                vrshlq_s32(vqdmulhq_s32(sums.1, multipliers.1), self.shift),
+                scale_32(sums.0, multipliers.0, self.shift),
+                scale_32(sums.1, multipliers.1, self.shift),
             )
         } else {
-            (self.scale_64(sums.0, multipliers.0), self.scale_64(sums.1, multipliers.1))
+            (
+                scale_64(sums.0, multipliers.0, self.shift),
+                scale_64(sums.1, multipliers.1, self.shift),
+            )
         };
+        self.levels(low, high)
+    }
+
+    /// Eight levels from eight scaled accumulators.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn levels(&self, low: int32x4_t, high: int32x4_t) -> uint8x8_t {
         let scaled = vqmovn_high_s32(vqmovn_s32(low), high);
         let levels = vqmovun_s16(vqaddq_s16(scaled, self.zero_point));
         vmin_u8(vmax_u8(levels, self.min), self.max)
     }
 
-    /// Four scaled accumulators by 64-bit products, saturated to i32.
+    /// Eight levels for each of some rows of accumulators of the same eight channels.
     #[target_feature(enable = "neon")]
-    fn scale_64(&self, sums: int32x4_t, multipliers: int32x4_t) -> int32x4_t {
-        let shift = vmovl_s32(vget_low_s32(self.shift));
-        let low = vrshlq_s64(vmull_s32(vget_low_s32(sums), vget_low_s32(multipliers)), shift);
-        let high = vrshlq_s64(vmull_high_s32(sums, multipliers), shift);
-        vqmovn_high_s64(vqmovn_s64(low), high)
+    #[inline]
+    pub(super) fn apply_rows<const N: usize>(
+        &self,
+        sums: [[int32x4_t; 2]; N],
+        multipliers: [int32x4_t; 2],
+    ) -> [uint8x8_t; N] {
+        let mut levels = [self.min; N];
+        // Loops, because `map` of more than a few rows becomes a call.
+        if self.short {
+            for (levels, [a, b]) in levels.iter_mut().zip(sums) {
+                let low = scale_32(a, multipliers[0], self.shift);
+                *levels = self.levels(low, scale_32(b, multipliers[1], self.shift));
+            }
+        } else {
+            for (levels, [a, b]) in levels.iter_mut().zip(sums) {
+                let low = scale_64(a, multipliers[0], self.shift);
+                *levels = self.levels(low, scale_64(b, multipliers[1], self.shift));
+            }
+        }
+        levels
     }
+}
+
+/// Four scaled accumulators by 32-bit products.
+#[target_feature(enable = "neon")]
+#[inline]
+fn scale_32(sums: int32x4_t, multipliers: int32x4_t, shift: int32x4_t) -> int32x4_t {
+    vrshlq_s32(vqdmulhq_s32(sums, multipliers), shift)
+}
+
+/// Four scaled accumulators by 64-bit products, saturated to i32.
+#[target_feature(enable = "neon")]
+fn scale_64(sums: int32x4_t, multipliers: int32x4_t, shift: int32x4_t) -> int32x4_t {
+    let shift = vmovl_s32(vget_low_s32(shift));
+    let low = vrshlq_s64(vmull_s32(vget_low_s32(sums), vget_low_s32(multipliers)), shift);
+    let high = vrshlq_s64(vmull_high_s32(sums, multipliers), shift);
+    vqmovn_high_s64(vqmovn_s64(low), high)
 }
 
 /// Writes the first `out.len()` lanes, at most four.

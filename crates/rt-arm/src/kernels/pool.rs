@@ -9,6 +9,8 @@ use embdl_core::kernels::{WindowGeometry, pool};
 
 use super::window::{Taps, for_each_group};
 
+mod rows;
+
 /// Max pooling, float. NaN never wins over a number.
 ///
 /// # Panics
@@ -20,6 +22,9 @@ pub(super) fn max_pool_f32(geometry: &WindowGeometry, input: &[f32], out: &mut [
         return pool::max_pool_f32(geometry, input, out);
     }
     check(geometry, input.len(), out.len());
+    if rows::max_pool::<float32x4_t>(geometry, input, out) {
+        return;
+    }
     for_each_group(geometry, 1, |result, _, taps| {
         let out = &mut out[result * channels..][..channels];
         let mut base = 0;
@@ -46,6 +51,9 @@ pub(super) fn max_pool_u8(geometry: &WindowGeometry, input: &[u8], out: &mut [u8
         return pool::max_pool_u8(geometry, input, out);
     }
     check(geometry, input.len(), out.len());
+    if rows::max_pool::<uint8x16_t>(geometry, input, out) {
+        return;
+    }
     for_each_group(geometry, 1, |result, _, taps| {
         let out = &mut out[result * channels..][..channels];
         let mut base = 0;

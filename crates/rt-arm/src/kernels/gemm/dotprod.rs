@@ -17,6 +17,8 @@ use super::super::output::{self, Sink};
 use super::neon::{flip, rows_with};
 use super::{PANEL, check, group, load_tail, opaque};
 
+mod tile;
+
 /// Layout of integer weights.
 pub(in super::super) const TILE_Q8: Tile = Tile { nr: PANEL, kr: 4 };
 
@@ -31,21 +33,32 @@ pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
     let mut sink = Sink::new(out);
     let lens = ((job.lhs.len(), job.lhs_stride), (sink.len(), job.out_stride));
     check(job.m, weights.k, weights.n, lens.0, lens.1);
+    let [rows, channels] = tile::share(job);
+    tile::gemm_q8(job, &mut sink);
     let mut column = 0;
     while column < weights.n {
         let panels = (weights.n - column).div_ceil(PANEL);
+        // The last rows, and all rows of the last channels.
+        let first = if column < channels { rows } else { 0 };
         column += PANEL
-            * match (job.m, panels) {
-                (1, 4..) => columns_q8::<4>(job, column, &mut sink),
-                (_, 2..) => columns_q8::<2>(job, column, &mut sink),
-                _ => columns_q8::<1>(job, column, &mut sink),
+            * match (job.m - first, panels) {
+                (1, 4..) if first == 0 => columns_q8::<4>(job, [first, column], &mut sink),
+                (_, 2..) => columns_q8::<2>(job, [first, column], &mut sink),
+                _ => columns_q8::<1>(job, [first, column], &mut sink),
             };
     }
 }
 
-/// All rows of `NP` panels. Gives the number of panels done.
+/// The rows from `first` on, of `NP` panels. Gives the number of panels done.
 #[target_feature(enable = "neon,dotprod")]
-fn columns_q8<const NP: usize>(job: &GemmQ8<'_>, column: usize, sink: &mut Sink<'_>) -> usize {
+fn columns_q8<const NP: usize>(
+    job: &GemmQ8<'_>,
+    [first, column]: [usize; 2],
+    sink: &mut Sink<'_>,
+) -> usize {
+    if first == job.m {
+        return NP;
+    }
     let weights = job.weights;
     let padded = weights.k.next_multiple_of(TILE_Q8.kr);
     let group = Group::<NP> {
@@ -56,7 +69,7 @@ fn columns_q8<const NP: usize>(job: &GemmQ8<'_>, column: usize, sink: &mut Sink<
         // Whole vectors may be read from all rows but the last ones: the weights beyond k are not multiplied, or zero.
         whole_rows: rows_with(job.lhs.len(), job.lhs_stride, weights.k.next_multiple_of(16), job.m),
     };
-    let mut row = 0;
+    let mut row = first;
     while row < job.m {
         row += match job.m - row {
             8.. if NP <= 2 => rows_q8::<8, NP>(job, &group, row, sink),

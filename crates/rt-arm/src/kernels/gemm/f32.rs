@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! for each block of rows:
-//!     lhs = the rows in tiles of up to 8, k by k: [half of a tile][k][4 rows]     once, for all panels
-//!     for each panel of 12 channels, for each tile:                               the panel stays in L1
-//!         tile[8][12] = bias; for p in 0..k: tile += lhs[p] (8) * panel[p] (12)
+//!     lhs = the rows in tiles of up to 6, k by k: [k][4 rows], [k][2 rows]        once, for all panels
+//!     for each panel of 16 channels, for each tile:                               the panel stays in L1
+//!         tile[6][16] = bias; for p in 0..k: tile += lhs[p] (6) * panel[p] (16)
 //!         out = clamp(tile)
 //! ```
 //!
-//! A step of k takes 24 `fmla` by lane, two vectors of rows and three of weights: 24 accumulators + 4 + 3 = 31 of the 32
-//! registers for two steps, and 7 loads for 48 `fmla`, as vectors load in pairs. Tiles that read the rows where they stand need
-//! a register for each row: 5 rows x 16 channels is the largest, with 9 loads for 80 `fmla`, but no tile of 12 channels fits.
+//! A step of k takes 24 `fmla` by lane: 24 accumulators + 4 weights + 2 + 2 rows of four steps are the 32 registers, and 105
+//! instructions do four steps. A tile of 8 rows x 12 channels takes as many, but channels are multiples of 16 far more often,
+//! and tiles that read the rows where they stand need a register for each row, of which there are fewer.
 //! Putting rows together costs 10 instructions for 32 elements, by `st4`: 1/n of the products' instructions and little more.
 //! Rows that fill no whole number of tiles are shared out evenly. One row alone is read where it stands.
 
@@ -25,11 +25,11 @@ use super::super::output::store_f32;
 use super::check;
 
 /// Rows of a tile.
-pub(in super::super) const MR: usize = 8;
+pub(in super::super) const MR: usize = 6;
 /// Channels of a vector.
 const LANES: usize = 4;
 /// Channels of a panel.
-const NR: usize = 12;
+const NR: usize = 16;
 /// Layout of weights.
 pub(in super::super) const TILE: Tile = Tile { nr: NR, kr: 1 };
 
@@ -113,8 +113,8 @@ const fn even(rows: usize) -> [usize; 3] {
     [tiles, rows / tiles, rows % tiles]
 }
 
-/// Puts rows together in tiles: for each tile twice `[steps][4 rows]`, of which the second half is left out where a tile has
-/// no more than four rows. Rows that a tile lacks are copies of its last one.
+/// Puts rows together in tiles: for each tile `[steps][4 rows]`, and `[steps][2 rows]` where it has more than four. Rows that a
+/// tile lacks are copies of its last one.
 #[target_feature(enable = "neon")]
 fn pack(
     job: &GemmF32<'_>,
@@ -128,67 +128,80 @@ fn pack(
     if steps == 0 {
         return;
     }
-    // The run that the first step is in, and where.
-    let start = (from / runs.len, from % runs.len);
     let mut row = 0;
-    for tile in 0..tiles {
+    for (tile, block) in block.chunks_exact_mut(MR * steps).take(tiles).enumerate() {
         let end = row + each + usize::from(tile < more);
-        for half in 0..(end - row).div_ceil(LANES) {
-            let to = block[(tile * MR + half * LANES) * steps..][..LANES * steps].as_mut_ptr();
-            let row = |at: usize| (first + (row + half * LANES + at).min(end - 1)) * job.lhs_stride;
-            let mut rows = [row(0), row(1), row(2), row(3)]
-                .map(|row| job.lhs.as_ptr().wrapping_add(row + start.0 * runs.step + start.1));
-            let mut to = to.cast::<f32>();
-            let (mut len, mut left) = ((runs.len - start.1).min(steps), steps);
-            loop {
-                // SAFETY: `gemm_runs` checked that `lhs` holds the span of each row; `len` elements are left of the run, and
-                // of the steps, for which `to` has room.
-                unsafe { interleave(rows, len, to) };
-                left -= len;
-                if left == 0 {
-                    break;
-                }
-                // From the end of what was done to the next run.
-                let skip = if left + len == steps { runs.step - start.1 } else { runs.step };
-                rows = rows.map(|row| row.wrapping_add(skip));
-                to = to.wrapping_add(LANES * len);
-                len = runs.len.min(left);
-            }
+        let row_at = |at: usize| (first + (row + at).min(end - 1)) * job.lhs_stride;
+        let start = |at: usize| job.lhs.as_ptr().wrapping_add(row_at(at));
+        let (low, high) = block.split_at_mut(LANES * steps);
+        pack_rows([start(0), start(1), start(2), start(3)], runs, [from, steps], low);
+        if end - row > LANES {
+            pack_rows([start(4), start(5)], runs, [from, steps], high);
         }
         row = end;
     }
 }
 
-/// `to[p][i] = rows[i][p]`.
-///
-/// # Safety
-/// `len` elements of each row, and four times as many at `to`.
+/// `to[p][i] = rows[i][from + p]` for `steps` steps of rows that are `runs`, which the job's slice holds.
 #[target_feature(enable = "neon")]
 #[inline]
-unsafe fn interleave(rows: [*const f32; 4], len: usize, to: *mut f32) {
+fn pack_rows<const N: usize>(
+    rows: [*const f32; N],
+    runs: Runs,
+    [from, steps]: [usize; 2],
+    to: &mut [MaybeUninit<f32>],
+) {
+    assert!(to.len() == N * steps);
+    // The run that the first step is in, and where.
+    let start = (from / runs.len, from % runs.len);
+    let mut rows = rows.map(|row| row.wrapping_add(start.0 * runs.step + start.1));
+    let mut to = to.as_mut_ptr().cast::<f32>();
+    let (mut len, mut left) = ((runs.len - start.1).min(steps), steps);
+    loop {
+        // SAFETY: `gemm_runs` checked that `lhs` holds the span of each row; `len` elements are left of the run, and of the
+        // steps, for which `to` has room.
+        unsafe { interleave(rows, len, to) };
+        left -= len;
+        if left == 0 {
+            break;
+        }
+        // From the end of what was done to the next run.
+        let skip = if left + len == steps { runs.step - start.1 } else { runs.step };
+        rows = rows.map(|row| row.wrapping_add(skip));
+        to = to.wrapping_add(N * len);
+        len = runs.len.min(left);
+    }
+}
+
+/// `to[p][i] = rows[i][p]`, for four rows or two.
+///
+/// # Safety
+/// `len` elements of each row, and room for those of all.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn interleave<const N: usize>(rows: [*const f32; N], len: usize, to: *mut f32) {
     let mut p = 0;
     while p < len {
         if len < 4 {
             for (i, row) in rows.iter().enumerate() {
                 // SAFETY: p < len.
-                unsafe { *to.add(4 * p + i) = *row.add(p) };
+                unsafe { *to.add(N * p + i) = *row.add(p) };
             }
             p += 1;
-        } else {
-            // The last four elements are done again with those before them.
-            p = p.min(len - 4);
-            // SAFETY: p + 4 <= len.
-            unsafe {
-                let x = float32x4x4_t(
-                    vld1q_f32(rows[0].add(p)),
-                    vld1q_f32(rows[1].add(p)),
-                    vld1q_f32(rows[2].add(p)),
-                    vld1q_f32(rows[3].add(p)),
-                );
-                vst4q_f32(to.add(4 * p), x);
-            }
-            p += 4;
+            continue;
         }
+        // The last four elements are done again with those before them.
+        p = p.min(len - 4);
+        // SAFETY: p + 4 <= len.
+        unsafe {
+            let x = |i: usize| vld1q_f32(rows[i].add(p));
+            if N == 4 {
+                vst4q_f32(to.add(N * p), float32x4x4_t(x(0), x(1), x(2), x(3)));
+            } else {
+                vst2q_f32(to.add(N * p), float32x4x2_t(x(0), x(1)));
+            }
+        }
+        p += 4;
     }
 }
 
@@ -217,13 +230,14 @@ fn panels(job: &GemmF32<'_>, piece: &Piece, block: &[MaybeUninit<f32>; BLOCK], o
                         match (rows, count.div_ceil(LANES)) {
                             $(($m, 1) => one_tile::<$m, 1>(job, piece, &place),
                             ($m, 2) => one_tile::<$m, 2>(job, piece, &place),
-                            ($m, _) => one_tile::<$m, 3>(job, piece, &place),)+
+                            ($m, 3) => one_tile::<$m, 3>(job, piece, &place),
+                            ($m, _) => one_tile::<$m, 4>(job, piece, &place),)+
                             _ => unreachable!("tiles of 1 to {MR} rows"),
                         }
                     }
                 };
             }
-            tiles!(8 7 6 5 4 3 2 1);
+            tiles!(6 5 4 3 2 1);
             place.lhs = place.lhs.wrapping_add(MR * piece.steps);
             place.out = place.out.wrapping_add(rows * job.out_stride);
         }
@@ -243,7 +257,7 @@ struct TilePlace {
 /// A tile of `M` rows and `V` vectors of channels.
 ///
 /// # Safety
-/// `piece.steps` steps of both halves at `lhs` (of the first where `M` is at most 4) and of the panel at `weights`, a panel of
+/// `piece.steps` steps of both parts at `lhs` (of the first where `M` is at most 4) and of the panel at `weights`, a panel of
 /// biases, and `M` rows of `count` results, where `count` is in `4 * V - 3 ..= 4 * V`.
 #[target_feature(enable = "neon")]
 unsafe fn one_tile<const M: usize, const V: usize>(
@@ -286,34 +300,33 @@ unsafe fn one_tile<const M: usize, const V: usize>(
     let (mut low, mut weights) = (at.lhs, at.weights);
     let mut high = low.wrapping_add(LANES * piece.steps);
     let mut steps = piece.steps;
-    if V == 3 && M >= 7 && steps >= 4 {
+    if V == 4 && M >= 5 && steps >= 4 {
         // SAFETY: four times `steps / 4` of the steps that are there, at each of the pointers.
         unsafe { multiply_quads(sums.as_flattened_mut(), low, high, weights, steps / 4) };
         let done = steps / 4 * 4;
         low = low.wrapping_add(LANES * done);
-        high = high.wrapping_add(LANES * done);
+        high = high.wrapping_add(2 * done);
         weights = weights.wrapping_add(NR * done);
         steps %= 4;
     }
     for _ in 0..steps / 2 {
         // SAFETY: two of the steps that are left, at each of the pointers.
         unsafe {
-            let mut x = [[vld1q_f32(low), vld1q_f32(low.add(4))]; 2];
-            if M > LANES {
-                x[1] = [vld1q_f32(high), vld1q_f32(high.add(4))];
-            }
-            multiply(&mut sums, [x[0][0], x[1][0]], weights);
-            multiply(&mut sums, [x[0][1], x[1][1]], weights.add(NR));
+            let x = [vld1q_f32(low), vld1q_f32(low.add(4))];
+            let pairs = if M > LANES { vld1q_f32(high) } else { x[0] };
+            multiply(&mut sums, [x[0], pairs], weights);
+            multiply(&mut sums, [x[1], vextq_f32::<2>(pairs, pairs)], weights.add(NR));
         }
         low = low.wrapping_add(2 * LANES);
-        high = high.wrapping_add(2 * LANES);
+        high = high.wrapping_add(4);
         weights = weights.wrapping_add(2 * NR);
     }
     if !steps.is_multiple_of(2) {
         // SAFETY: the last step.
         unsafe {
-            let x = [vld1q_f32(low), if M > 4 { vld1q_f32(high) } else { vdupq_n_f32(0.0) }];
-            multiply(&mut sums, x, weights);
+            let x = vld1q_f32(low);
+            let pair = if M > LANES { vld1_f32(high) } else { vdup_n_f32(0.0) };
+            multiply(&mut sums, [x, vcombine_f32(pair, pair)], weights);
         }
     }
     if piece.is_last {
@@ -359,76 +372,56 @@ unsafe fn multiply<const M: usize, const V: usize>(
     }
 }
 
-/// The products of a row with a step's weights: `fmla` of three sums by the lane of a register.
+/// The products of a row with a step's weights: `fmla` of four sums by the lane of a register.
 macro_rules! row {
     ($sums:literal, $x:literal, $lane:literal) => {
+        row!(@ $sums, $x, $lane, "0" "1" "2" "3")
+    };
+    (@ $sums:literal, $x:literal, $lane:literal, $($v:literal)+) => {
+        concat!($("fmla {", $sums, $v, ":v}.4s, v", $v, ".4s, ", $x, ".s[", $lane, "]\n",)+)
+    };
+}
+
+/// Two steps of k: five rows that the largest tiles have in common, and the sixth.
+macro_rules! pair {
+    ($high:literal, $($sixth:literal)?) => {
         concat!(
-            "fmla {",
-            $sums,
-            "0:v}.4s, v0.4s, ",
-            $x,
-            ".s[",
-            $lane,
-            "]\n",
-            "fmla {",
-            $sums,
-            "1:v}.4s, v1.4s, ",
-            $x,
-            ".s[",
-            $lane,
-            "]\n",
-            "fmla {",
-            $sums,
-            "2:v}.4s, v2.4s, ",
-            $x,
-            ".s[",
-            $lane,
-            "]\n",
+            "ldp q4, q5, [{low}], #32\n",
+            "ld1 {{v0.4s, v1.4s, v2.4s, v3.4s}}, [{weights}], #64\n",
+            row!("a", "v4", "0"), row!("b", "v4", "1"), row!("c", "v4", "2"), row!("d", "v4", "3"),
+            row!("e", $high, "0"), $(row!($sixth, $high, "1"),)?
+            "ld1 {{v0.4s, v1.4s, v2.4s, v3.4s}}, [{weights}], #64\n",
+            row!("a", "v5", "0"), row!("b", "v5", "1"), row!("c", "v5", "2"), row!("d", "v5", "3"),
+            row!("e", $high, "2"), $(row!($sixth, $high, "3"),)?
         )
     };
 }
 
-/// Four steps of k, two by two: seven rows that the largest tiles have in common, and the eighth.
+/// Four steps of k at a time.
 macro_rules! quads {
-    ([$($eighth:literal)?], $($operands:tt)*) => {
+    ([$($sixth:literal)?], $($operands:tt)*) => {
         asm!(
             "2:",
-            "ldp q3, q4, [{low}], #32",
-            "ldp q5, q6, [{high}], #32",
-            "ld1 {{v0.4s, v1.4s, v2.4s}}, [{weights}], #48",
-            row!("a", "v3", "0"), row!("b", "v3", "1"), row!("c", "v3", "2"), row!("d", "v3", "3"),
-            row!("e", "v5", "0"), row!("f", "v5", "1"), row!("g", "v5", "2"),
-            $(row!($eighth, "v5", "3"),)?
-            "ld1 {{v0.4s, v1.4s, v2.4s}}, [{weights}], #48",
-            row!("a", "v4", "0"), row!("b", "v4", "1"), row!("c", "v4", "2"), row!("d", "v4", "3"),
-            row!("e", "v6", "0"), row!("f", "v6", "1"), row!("g", "v6", "2"),
-            $(row!($eighth, "v6", "3"),)?
+            "ldp q6, q7, [{high}], #32",
+            pair!("v6", $($sixth)?),
             "subs {quads}, {quads}, #1",
-            "ldp q3, q4, [{low}], #32",
-            "ldp q5, q6, [{high}], #32",
-            "ld1 {{v0.4s, v1.4s, v2.4s}}, [{weights}], #48",
-            row!("a", "v3", "0"), row!("b", "v3", "1"), row!("c", "v3", "2"), row!("d", "v3", "3"),
-            row!("e", "v5", "0"), row!("f", "v5", "1"), row!("g", "v5", "2"),
-            $(row!($eighth, "v5", "3"),)?
-            "ld1 {{v0.4s, v1.4s, v2.4s}}, [{weights}], #48",
-            row!("a", "v4", "0"), row!("b", "v4", "1"), row!("c", "v4", "2"), row!("d", "v4", "3"),
-            row!("e", "v6", "0"), row!("f", "v6", "1"), row!("g", "v6", "2"),
-            $(row!($eighth, "v6", "3"),)?
+            pair!("v7", $($sixth)?),
             "b.ne 2b",
             $($operands)*
-            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _,
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+            out("v4") _, out("v5") _, out("v6") _, out("v7") _,
             options(readonly, nostack),
         )
     };
 }
 
-/// Four times `quads` steps of k of a tile of seven or eight rows and three vectors. In assembly, because compilers load the
-/// weights of several steps at once, for which there are no registers.
+/// Four times `quads` steps of k of a tile of five or six rows and four vectors. In assembly, because compilers load the
+/// weights of several steps at once, for which there are no registers. Inlined always, as the sums go through memory
+/// otherwise: 96 instructions a tile.
 ///
 /// # Safety
-/// At least one, 16 floats each at `low` and at `high`, and four times `NR` at `weights`.
-#[target_feature(enable = "neon")]
-#[inline]
+/// At least one; 16 floats each at `low`, eight at `high`, and four times `NR` at `weights`.
+#[inline(always)]
 unsafe fn multiply_quads(
     sums: &mut [float32x4_t],
     low: *const f32,
@@ -436,66 +429,32 @@ unsafe fn multiply_quads(
     weights: *const f32,
     quads: usize,
 ) {
-    match sums {
-        [a0, a1, a2, b0, b1, b2, c0, c1, c2, d0, d1, d2, e0, e1, e2, f0, f1, f2, g0, g1, g2] => {
-            // SAFETY: reads what the caller vouches for, and changes the named registers only.
-            unsafe {
-                quads!([],
-                    low = inout(reg) low => _, high = inout(reg) high => _,
-                    weights = inout(reg) weights => _, quads = inout(reg) quads => _,
-                    a0 = inlateout(vreg) *a0, a1 = inlateout(vreg) *a1, a2 = inlateout(vreg) *a2,
-                    b0 = inlateout(vreg) *b0, b1 = inlateout(vreg) *b1, b2 = inlateout(vreg) *b2,
-                    c0 = inlateout(vreg) *c0, c1 = inlateout(vreg) *c1, c2 = inlateout(vreg) *c2,
-                    d0 = inlateout(vreg) *d0, d1 = inlateout(vreg) *d1, d2 = inlateout(vreg) *d2,
-                    e0 = inlateout(vreg) *e0, e1 = inlateout(vreg) *e1, e2 = inlateout(vreg) *e2,
-                    f0 = inlateout(vreg) *f0, f1 = inlateout(vreg) *f1, f2 = inlateout(vreg) *f2,
-                    g0 = inlateout(vreg) *g0, g1 = inlateout(vreg) *g1, g2 = inlateout(vreg) *g2,
-                );
-            }
+    macro_rules! run {
+        ([$($sixth:literal)?] $($name:ident = $sum:expr,)+) => {
+            quads!([$($sixth)?],
+                low = inout(reg) low => _, high = inout(reg) high => _,
+                weights = inout(reg) weights => _, quads = inout(reg) quads => _,
+                $($name = inlateout(vreg) $sum,)+
+            )
+        };
+    }
+    let (rows, rest) = sums.as_chunks_mut::<4>();
+    assert!(rest.is_empty());
+    // SAFETY: reads what the caller vouches for, and changes the named registers only.
+    unsafe {
+        match rows {
+            [a, b, c, d, e] => run!([]
+                a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], b0 = b[0], b1 = b[1], b2 = b[2], b3 = b[3],
+                c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3],
+                e0 = e[0], e1 = e[1], e2 = e[2], e3 = e[3],
+            ),
+            [a, b, c, d, e, f] => run!(["f"]
+                a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], b0 = b[0], b1 = b[1], b2 = b[2], b3 = b[3],
+                c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3],
+                e0 = e[0], e1 = e[1], e2 = e[2], e3 = e[3], f0 = f[0], f1 = f[1], f2 = f[2], f3 = f[3],
+            ),
+            _ => unreachable!("five or six rows of four vectors"),
         }
-        [
-            a0,
-            a1,
-            a2,
-            b0,
-            b1,
-            b2,
-            c0,
-            c1,
-            c2,
-            d0,
-            d1,
-            d2,
-            e0,
-            e1,
-            e2,
-            f0,
-            f1,
-            f2,
-            g0,
-            g1,
-            g2,
-            h0,
-            h1,
-            h2,
-        ] => {
-            // SAFETY: as above.
-            unsafe {
-                quads!(["h"],
-                    low = inout(reg) low => _, high = inout(reg) high => _,
-                    weights = inout(reg) weights => _, quads = inout(reg) quads => _,
-                    a0 = inlateout(vreg) *a0, a1 = inlateout(vreg) *a1, a2 = inlateout(vreg) *a2,
-                    b0 = inlateout(vreg) *b0, b1 = inlateout(vreg) *b1, b2 = inlateout(vreg) *b2,
-                    c0 = inlateout(vreg) *c0, c1 = inlateout(vreg) *c1, c2 = inlateout(vreg) *c2,
-                    d0 = inlateout(vreg) *d0, d1 = inlateout(vreg) *d1, d2 = inlateout(vreg) *d2,
-                    e0 = inlateout(vreg) *e0, e1 = inlateout(vreg) *e1, e2 = inlateout(vreg) *e2,
-                    f0 = inlateout(vreg) *f0, f1 = inlateout(vreg) *f1, f2 = inlateout(vreg) *f2,
-                    g0 = inlateout(vreg) *g0, g1 = inlateout(vreg) *g1, g2 = inlateout(vreg) *g2,
-                    h0 = inlateout(vreg) *h0, h1 = inlateout(vreg) *h1, h2 = inlateout(vreg) *h2,
-                );
-            }
-        }
-        _ => unreachable!("seven or eight rows of three vectors"),
     }
 }
 
@@ -544,9 +503,9 @@ fn vector(job: &GemmF32<'_>, out: &mut [f32]) {
     while column < n {
         column += NR
             * if n - column > NR {
-                vector_panels::<2, 6>(job, column, out)
+                vector_panels::<2, 8>(job, column, out)
             } else {
-                vector_panels::<1, 3>(job, column, out)
+                vector_panels::<1, 4>(job, column, out)
             };
     }
 }
@@ -579,9 +538,9 @@ fn vector_panels<const P: usize, const V: usize>(
         for (j, weights) in weights.iter_mut().enumerate() {
             for lane in 0..4 {
                 // SAFETY: a panel has k times NR weights, of which each of these k / 4 steps takes four times NR.
-                let w = unsafe { vld1q_f32_x3(weights.add(lane * NR)) };
-                for (v, w) in [w.0, w.1, w.2].into_iter().enumerate() {
-                    let sum = &mut sums[lane % 2][3 * j + v];
+                let w = unsafe { vld1q_f32_x4(weights.add(lane * NR)) };
+                for (v, w) in [w.0, w.1, w.2, w.3].into_iter().enumerate() {
+                    let sum = &mut sums[lane % 2][4 * j + v];
                     *sum = fma_lane(*sum, w, x, lane);
                 }
             }
@@ -591,9 +550,9 @@ fn vector_panels<const P: usize, const V: usize>(
     for &x in rest {
         for (j, weights) in weights.iter_mut().enumerate() {
             // SAFETY: the quads left NR * (k % 4) weights of a panel, of which each of these steps takes NR.
-            let w = unsafe { vld1q_f32_x3(*weights) };
-            for (v, w) in [w.0, w.1, w.2].into_iter().enumerate() {
-                sums[0][3 * j + v] = vfmaq_n_f32(sums[0][3 * j + v], w, x);
+            let w = unsafe { vld1q_f32_x4(*weights) };
+            for (v, w) in [w.0, w.1, w.2, w.3].into_iter().enumerate() {
+                sums[0][4 * j + v] = vfmaq_n_f32(sums[0][4 * j + v], w, x);
             }
             *weights = weights.wrapping_add(NR);
         }

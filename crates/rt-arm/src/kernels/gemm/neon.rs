@@ -9,11 +9,14 @@
 //! added at the end by three `addp` for four channels.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 
 use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
 
 use super::super::output::{self, Sink};
 use super::{PANEL, check, group, load_tail};
+
+mod tile;
 
 /// Layout of integer weights.
 pub(in super::super) const TILE_Q8: Tile = Tile { nr: PANEL, kr: 16 };
@@ -29,36 +32,51 @@ pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
     let mut sink = Sink::new(out);
     let lens = ((job.lhs.len(), job.lhs_stride), (sink.len(), job.out_stride));
     check(job.m, weights.k, weights.n, lens.0, lens.1);
-    match (job.m, weights.max_abs) {
-        (_, 128..) => panels_q8::<1, false>(job, &mut sink),
+    // One row or two are not worth a tile.
+    let tiles =
+        if tile::fits(weights.k) { job.m / 4 * 4 + if job.m % 4 == 3 { 3 } else { 0 } } else { 0 };
+    match weights.max_abs {
+        128.. => tile::gemm_q8::<1>(job, tiles, &mut sink),
+        64.. => tile::gemm_q8::<2>(job, tiles, &mut sink),
+        32.. => tile::gemm_q8::<4>(job, tiles, &mut sink),
+        ..32 => tile::gemm_q8::<8>(job, tiles, &mut sink),
+    }
+    match (job.m - tiles, weights.max_abs) {
+        (_, 128..) => panels_q8::<1, false>(job, tiles, &mut sink),
         // Two rows of several steps and their weights do not fit the registers with the sums.
-        (2.., _) | (_, 32..) => panels_q8::<1, true>(job, &mut sink),
-        (_, ..32) => panels_q8::<4, true>(job, &mut sink),
+        (2.., _) | (_, 32..) => panels_q8::<1, true>(job, tiles, &mut sink),
+        (_, ..32) => panels_q8::<4, true>(job, tiles, &mut sink),
     }
 }
 
-/// All panels. `STEPS` times 16 steps of k share 16-bit sums, of two products a step if `PAIRED`.
+/// All panels of the rows from `first` on. `STEPS` times 16 steps of k share 16-bit sums, of two products a step if `PAIRED`.
 #[target_feature(enable = "neon")]
-fn panels_q8<const STEPS: usize, const PAIRED: bool>(job: &GemmQ8<'_>, sink: &mut Sink<'_>) {
+fn panels_q8<const STEPS: usize, const PAIRED: bool>(
+    job: &GemmQ8<'_>,
+    first: usize,
+    sink: &mut Sink<'_>,
+) {
     let n = job.weights.n;
     let mut column = 0;
-    while column < n {
+    while column < n && first < job.m {
         let panels = (n - column).div_ceil(PANEL);
         column += PANEL
-            * match (job.m, panels) {
+            * match (job.m - first, panels) {
                 // With several steps the weights of a panel take eight registers or more, and leave fewer for sums.
-                (1, 4..) if STEPS == 1 => columns_q8::<STEPS, PAIRED, 4>(job, column, sink),
-                (_, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, column, sink),
-                _ => columns_q8::<STEPS, PAIRED, 1>(job, column, sink),
+                (1, 4..) if STEPS == 1 => {
+                    columns_q8::<STEPS, PAIRED, 4>(job, [first, column], sink)
+                }
+                (_, 2..) => columns_q8::<STEPS, PAIRED, 2>(job, [first, column], sink),
+                _ => columns_q8::<STEPS, PAIRED, 1>(job, [first, column], sink),
             };
     }
 }
 
-/// All rows of `NP` panels. Gives the number of panels done.
+/// The rows from `first` on, of `NP` panels. Gives the number of panels done.
 #[target_feature(enable = "neon")]
 fn columns_q8<const STEPS: usize, const PAIRED: bool, const NP: usize>(
     job: &GemmQ8<'_>,
-    column: usize,
+    [first, column]: [usize; 2],
     sink: &mut Sink<'_>,
 ) -> usize {
     let weights = job.weights;
@@ -74,7 +92,7 @@ fn columns_q8<const STEPS: usize, const PAIRED: bool, const NP: usize>(
     let multipliers = sink.multipliers::<NP>(column);
     // Whole vectors may be read from all rows but the last ones: the weights beyond k are zero.
     let whole = rows_with(job.lhs.len(), job.lhs_stride, padded, job.m);
-    let mut row = 0;
+    let mut row = first;
     while NP <= 2 && row + 2 <= job.m {
         let lhs = &job.lhs[row * job.lhs_stride..];
         let sums = if row + 2 <= whole {
@@ -119,10 +137,28 @@ fn add_lanes<const NP: usize>(
 ) -> [int32x4_t; NP] {
     let mut total = *bias;
     for (total, s) in total.iter_mut().zip(sums) {
-        let all = vpaddq_s32(vpaddq_s32(s[0], s[1]), vpaddq_s32(s[2], s[3]));
+        let all = add_pairs(add_pairs(s[0], s[1]), add_pairs(s[2], s[3]));
         *total = vaddq_s32(*total, all);
     }
     total
+}
+
+/// Sums of neighbouring lanes. By assembly, because compilers take two shuffles and an addition for the intrinsic.
+#[target_feature(enable = "neon")]
+#[inline]
+fn add_pairs(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+    let sums;
+    // SAFETY: only reads and writes the named registers.
+    unsafe {
+        asm!(
+            "addp {sums:v}.4s, {a:v}.4s, {b:v}.4s",
+            sums = lateout(vreg) sums,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
 }
 
 /// Partial sums of `(lhs - 128) · panels`, four lanes a channel. Shapes: `lhs` MR rows of `k`, `stride` apart; `panels`

@@ -7,36 +7,15 @@
 //!         for each tile: results = A' M A / denominators + bias             i32
 //! ```
 //!
-//! The transforms are those of Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks", for the points
-//! 0, 1, -1, 2, -2. `B` is integer. The rows of `G` are scaled to integers: (6, 0, 0), (1, 1, 1), (1, -1, 1), (1, 2, 4),
-//! (1, -2, 4), (0, 0, 6) are 24, -6, -6, 24, 24 and 6 times it, and what they are too large by moves into `A`:
-//!
-//! ```text
-//! 24 y0 = m0 - 4 (m1 + m2) + (m3 + m4)        6 y2 = (m3 + m4) - (m1 + m2)
-//! 12 y1 = 2 (m2 - m1) + (m3 - m4)             6 y3 = (m2 - m1) + 2 (m3 - m4) + m5
-//! ```
-//!
-//! Why that is exact:
-//! - `V` fits 16 bits: absolute values of a row of `B` sum to 10 at most, so those of both directions to 100, and
-//!   100 * 255 = 25,500. `U` fits: 7 * 7 * 128 = 6,272.
-//! - Everything after `V` and `U` is i32 arithmetic modulo 2^32: products of two words fit i32, `pmaddwd` is exact for
-//!   them (only -2^15 in all four places wraps, which 25,500 excludes), and sums, doubling and differences are the same
-//!   modulo 2^32 whatever their order.
-//! - So the result of the transforms is `9 * 2^s * t` modulo 2^32, where t is the convolution's accumulator and s is 2 to
-//!   6, by the place in the tile. 9 has an inverse modulo 2^32; multiplied by it, `2^s * t` modulo 2^32 is left. That is
-//!   `2^s * t` as a signed number if `|t| < 2^25`, and an arithmetic shift gives t.
-//! - `t = sum of x * w` with levels 0 to 255 (zero points are folded into the bias) is below 2^25 if 255 times the sum of
-//!   the positive weights is, and so for the negative ones. That is checked when weights are packed; 4608 weights may have
-//!   a mean of 57 on each side. Layers beyond run as matrix products.
-//!
-//! Windows larger than 3x3 are cut into blocks of 3x3 taps, filled up with zeros: their products add up before the
-//! results are transformed, as if there were more input channels. 5x5 takes 4 * 36 products for 16 results instead of 400.
+//! The transforms, why they are exact (`pmaddwd` is, as only -2^15 in all four places would wrap), and windows larger than
+//! 3x3: `embdl_core::kernels::conv::exact`.
 //!
 //! Registers: a tile of products of `MR_WORDS` rows and two vectors of channels; see `simd/words.rs`. The words of a band
 //! stay in a second-level cache while panel after panel of weights passes by.
 
 use core::ops::Range;
 
+use embdl_core::kernels::conv::exact::{INVERSE_OF_9, PLACES, SHIFTS, fits, transform_weights};
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{ConvProblem, ConvQ8, ConvWeights, OutQ8, Parallel};
 
@@ -44,12 +23,6 @@ use super::{Compiled, SharedOut};
 use crate::kernels::output::{Block, Stage, store};
 use crate::simd::words::{WORD_STEP, Words, word_position};
 
-/// Products of a tile.
-const PLACES: usize = 36;
-/// Inverse of 9 modulo 2^32.
-const INVERSE_OF_9: i32 = 0x38e3_8e39;
-/// Powers of two in the denominators of a row or column of results.
-const SHIFTS: [i32; 4] = [3, 2, 1, 1];
 /// Bytes of words that a band aims at.
 const BAND_BYTES: usize = 384 * 1024;
 /// Tiles that a band has at least, so that weights are not read again for every few tiles.
@@ -186,25 +159,6 @@ impl Plan {
     }
 }
 
-/// Whether accumulators of `weights` times levels stay below 2^25.
-fn fits(weights: &[i8]) -> bool {
-    let (mut positive, mut negative) = (0_u64, 0_u64);
-    for &w in weights {
-        *(if w > 0 { &mut positive } else { &mut negative }) += u64::from(w.unsigned_abs());
-    }
-    positive.max(negative) * 255 < 1 << 25
-}
-
-/// `G g G'` by the scaled rows: the weights of the 36 places.
-fn transform_weights(g: [[i32; 3]; 3]) -> [[i32; 6]; 6] {
-    let along = |[a, b, c]: [i32; 3]| {
-        let (ends, wide) = (a + c, a + 4 * c);
-        [6 * a, ends + b, ends - b, wide + 2 * b, wide - 2 * b, 6 * c]
-    };
-    let columns = [0, 1, 2].map(|x| along([g[0][x], g[1][x], g[2][x]]));
-    [0, 1, 2, 3, 4, 5].map(|y| along([columns[0][y], columns[1][y], columns[2][y]]))
-}
-
 impl<S: Compiled> Winograd<S> {
     /// Packs weights; `None` where an accumulator may be too large.
     pub(super) fn pack(
@@ -216,7 +170,7 @@ impl<S: Compiled> Winograd<S> {
         let ConvProblem { geometry, groups, n, .. } = plan.problem;
         let [kh, kw] = geometry.kernel;
         let row = kh * kw * plan.channels;
-        if !weights.weights.chunks_exact(row.max(1)).all(fits) {
+        if !weights.weights.chunks_exact(row.max(1)).all(|filter| fits(filter, 0)) {
             return None;
         }
         let (k, nr, width) = (plan.k(), plan.nr, n / groups);
@@ -623,24 +577,4 @@ fn along_output<S: Words>(simd: S, m: [S::I32; 6]) -> [S::I32; 4] {
         simd.sub_i32(twos, ones),
         simd.add_i32(ones_apart, third),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn transformed_weights_fit_words() {
-        for signs in 0..512_u32 {
-            let sign = |at: u32| if signs >> at & 1 == 1 { -128 } else { 127 };
-            let g = [0, 1, 2].map(|y| [0, 1, 2].map(|x| sign(y * 3 + x)));
-            let largest = transform_weights(g).as_flattened().iter().map(|w| w.abs()).max();
-            assert!(largest.is_some_and(|largest| largest <= 6272), "{largest:?}");
-        }
-    }
-
-    #[test]
-    fn nine_has_its_inverse() {
-        assert_eq!(INVERSE_OF_9.wrapping_mul(9), 1);
-    }
 }
