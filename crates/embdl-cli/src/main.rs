@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Passed) => ExitCode::SUCCESS,
         Ok(Outcome::CheckFailed) => ExitCode::from(3),
         Err(error) => {
-            eprintln!("embdl: {error:#}");
+            eprintln!("embdl: {}", text::causes(&error));
             ExitCode::FAILURE
         }
     }

@@ -29,6 +29,19 @@ pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// An error and its causes in one line, each thing said once: many errors already quote their cause.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
 /// Prints `value` as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string_pretty(value).context("writing JSON")?);
@@ -57,6 +70,17 @@ mod tests {
             columns(&["layer", "bytes", "encoding"], &rows),
             "layer  bytes  encoding\nconv1      7  dense, f32\nfc      1234  sparse\n"
         );
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let quoted = anyhow::anyhow!("bad tensor").context("node a: bad tensor (see the book)");
+        assert_eq!(
+            causes(&quoted.context("importing a.onnx")),
+            "importing a.onnx: node a: bad tensor (see the book)"
+        );
+        let plain = anyhow::anyhow!("no such file").context("reading b.onnx");
+        assert_eq!(causes(&plain), "reading b.onnx: no such file");
     }
 
     #[test]
