@@ -52,7 +52,7 @@ impl Kernels for ArmKernels {
     fn kernel_name(&self, kind: KernelKind) -> &'static str {
         match (kind, self.level) {
             (KernelKind::GemmF32, _) => "gemm_f32_f32_6x16__neon",
-            (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_2x8c16__neon",
+            (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_4x4c16__neon",
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
             (KernelKind::SparseQ8, _) => "gemm_qu8_bsrw_4x1__neon",
@@ -61,8 +61,8 @@ impl Kernels for ArmKernels {
             (KernelKind::CodebookQ8, Level::Dotprod(_)) => "gemm_qu8_cb4w_1x4c32__dotprod",
             (KernelKind::DepthwiseF32, _) => "depthwise_f32_f32_4x8__neon",
             (KernelKind::DepthwiseQ8, _) => "depthwise_qu8_qc8w_4x8__neon",
-            (KernelKind::MaxPoolF32, _) => "maxpool_f32_f32_1x16__neon",
-            (KernelKind::MaxPoolU8, _) => "maxpool_qu8_qu8_1x64__neon",
+            (KernelKind::MaxPoolF32, _) => "maxpool_f32_f32_4x4__neon",
+            (KernelKind::MaxPoolU8, _) => "maxpool_qu8_qu8_4x16__neon",
         }
     }
 

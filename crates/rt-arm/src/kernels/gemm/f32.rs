@@ -180,19 +180,17 @@ fn pack_rows<const N: usize>(
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn interleave<const N: usize>(rows: [*const f32; N], len: usize, to: *mut f32) {
-    let mut p = 0;
-    while p < len {
-        if len < 4 {
+    if len < 4 {
+        for p in 0..len {
             for (i, row) in rows.iter().enumerate() {
                 // SAFETY: p < len.
                 unsafe { *to.add(N * p + i) = *row.add(p) };
             }
-            p += 1;
-            continue;
         }
-        // The last four elements are done again with those before them.
-        p = p.min(len - 4);
-        // SAFETY: p + 4 <= len.
+        return;
+    }
+    let four = |p: usize| {
+        // SAFETY: called for p + 4 <= len.
         unsafe {
             let x = |i: usize| vld1q_f32(rows[i].add(p));
             if N == 4 {
@@ -201,8 +199,15 @@ unsafe fn interleave<const N: usize>(rows: [*const f32; N], len: usize, to: *mut
                 vst2q_f32(to.add(N * p), float32x4x2_t(x(0), x(1)));
             }
         }
+    };
+    let last = len - 4;
+    let mut p = 0;
+    while p < last {
+        four(p);
         p += 4;
     }
+    // The last four elements are done again with those before them.
+    four(last);
 }
 
 /// All panels for the rows of a block.
