@@ -148,7 +148,9 @@ fn with_foreign_library(packaged: &Path, triple: &str) -> Result<PathBuf> {
         return Ok(rustc);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    apt::unpack("libstd-rust-web-dev", &version, "arm64", &folder)?;
+    let foreign = apt::Foreign::open("arm64", &folder)?;
+    foreign.unpack(&[&format!("libstd-rust-web-dev={version}")])?;
+    foreign.close()?;
     let sysroot = output(Command::new(packaged).args(["--print", "sysroot"]))?;
     let targets = folder.join("usr/lib/rustlib");
     let host = Path::new(sysroot.trim()).join("lib/rustlib");
