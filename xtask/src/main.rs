@@ -4,6 +4,7 @@
 
 mod apt;
 mod bench;
+mod board;
 mod build;
 mod ci;
 mod demo;
@@ -12,6 +13,7 @@ mod onnx;
 mod photographs;
 mod process;
 mod python;
+mod remote;
 mod setup;
 mod targets;
 mod test;
@@ -31,6 +33,7 @@ enum Command {
     Ci(ci::Args),
     Build(build::Args),
     Bench(bench::Args),
+    Board(board::Args),
     Tidy(tidy::Args),
 }
 
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci(args) => ci::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Board(args) => board::run(&args),
         Command::Tidy(args) => tidy::run(&args),
     }
 }
