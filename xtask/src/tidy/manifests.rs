@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -11,7 +11,8 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("embdl-data", &["embdl-core"]),
     ("embdl-train", &["embdl-core", "embdl-graph", "embdl-data"]),
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
-    ("embdl-bench", &["embdl-core", "embdl-data", "rt-atom", "rt-arm"]),
+    ("embdl-slots", &[]),
+    ("embdl-bench", &["embdl-core", "embdl-data", "embdl-slots", "rt-atom", "rt-arm"]),
     (
         "embdl-flow",
         &[
