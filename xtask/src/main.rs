@@ -9,10 +9,12 @@ mod build;
 mod ci;
 mod demo;
 mod elf;
+mod flash;
 mod onnx;
 mod photographs;
 mod process;
 mod python;
+mod reach;
 mod remote;
 mod setup;
 mod targets;
@@ -34,6 +36,7 @@ enum Command {
     Build(build::Args),
     Bench(bench::Args),
     Board(board::Args),
+    Flash(flash::Args),
     Tidy(tidy::Args),
 }
 
@@ -46,6 +49,18 @@ fn main() -> anyhow::Result<()> {
         Command::Build(args) => build::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Board(args) => board::run(&args),
+        Command::Flash(args) => flash::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Command;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_sound_arguments() {
+        Command::command().debug_assert();
     }
 }

@@ -15,6 +15,8 @@ use std::process::Command;
 use std::time::Instant;
 
 const QEMU: &str = "qemu-system-aarch64";
+/// The variable that says where the machine is: as those with the addresses of real boards.
+const FOLDER: &str = "EMBDL_BOARD_EMULATED";
 /// What the first program says on the console when ssh answers.
 const READY: &str = "BOARD-READY";
 /// How long a boot may take: two seconds on an idle machine, some twenty times that on a build server with other work.
@@ -36,12 +38,30 @@ struct Started {
 }
 
 impl Machine {
-    /// That of this clone, in `out/board`.
+    /// That of this clone, in `out/board` or where `EMBDL_BOARD_EMULATED` says.
     pub(crate) fn of_clone() -> Result<Self> {
-        let folder = workspace::root().join("out/board");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("creating {}", folder.display()))?;
-        Ok(Self { folder })
+        let folder = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty());
+        Self::at(folder.map_or_else(|| workspace::root().join("out/board"), PathBuf::from))
+    }
+
+    /// That of a folder, which is made.
+    pub(crate) fn at(folder: PathBuf) -> Result<Self> {
+        let making = || format!("making {}", folder.display());
+        std::fs::create_dir_all(&folder).with_context(making)?;
+        Ok(Self { folder: folder.canonicalize().with_context(making)? })
+    }
+
+    /// The variable that says where a machine is, with its value.
+    pub(crate) fn variable(&self) -> (&'static str, &Path) {
+        (FOLDER, &self.folder)
+    }
+
+    /// Installs the emulator and ssh, where they are missing. Errors: they are, and cannot be installed.
+    pub(crate) fn see_to_programs() -> Result<()> {
+        let programs = [(QEMU, "qemu-system-arm"), ("ssh", "openssh-client")];
+        let missing = programs.iter().filter(|(program, _)| find_program(program).is_none());
+        let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
+        if missing.is_empty() { Ok(()) } else { apt::install(&missing, "to emulate a board") }
     }
 
     /// Starts it, if it does not run already, and waits until ssh answers.
@@ -51,14 +71,9 @@ impl Machine {
             say(format!("the board runs already: {}, port {}", started.cpu, started.port));
             return self.wait(Instant::now());
         }
-        if find_program(QEMU).is_none() {
-            apt::install(&["qemu-system-arm"], "to emulate a board")?;
-        }
-        if find_program("ssh").is_none() {
-            apt::install(&["openssh-client"], "to reach the board")?;
-        }
+        Self::see_to_programs()?;
         let image = Image::find_or_make()?;
-        self.see_to_disk(options.fresh)?;
+        self.see_to_disk(options.is_fresh)?;
         let start = Instant::now();
         // A port that was free a moment ago may be taken by now, so another is tried.
         let mut tried = 0;
@@ -72,7 +87,7 @@ impl Machine {
     }
 
     /// Cuts its power: what the machine had not written to its disk is lost.
-    pub(super) fn cut(&self) -> Result<()> {
+    pub(crate) fn cut(&self) -> Result<()> {
         let _lock = locked(&self.folder.join("lock"))?;
         let Some(started) = self.started() else {
             say("the board is off");
