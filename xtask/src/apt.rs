@@ -1,8 +1,11 @@
 //! Debian's and Ubuntu's package manager: installs what is missing, and refuses what would remove something.
 use crate::process::{find_program, output, retry, run, say, warn};
-use anyhow::{Context, Result, bail};
-use std::path::Path;
+use anyhow::{Result, bail};
 use std::process::Command;
+
+mod foreign;
+
+pub(crate) use foreign::Foreign;
 
 /// Whether this machine has apt and we may use it: as root, or by a sudo that asks no password.
 pub(crate) fn is_usable() -> bool {
@@ -36,52 +39,6 @@ pub(crate) fn install(packages: &[&str], reason: &str) -> Result<()> {
         }
         run(&mut apt_get(&["-qq", "install"], packages)).inspect_err(|_| update())
     })
-}
-
-/// Unpacks a package of another architecture into a folder, without installing it or changing what apt knows.
-///
-/// Installed beside this machine's own, its dependencies would bring a second C library into the loader's default path.
-pub(crate) fn unpack(
-    package: &str,
-    version: &str,
-    architecture: &str,
-    folder: &Path,
-) -> Result<()> {
-    say(format!("fetching {package} {version} for {architecture} into {}", folder.display()));
-    let state = folder.join("apt");
-    let lists = state.join("lists");
-    std::fs::create_dir_all(lists.join("partial"))
-        .with_context(|| format!("creating {}", lists.display()))?;
-    let apt_get = |words: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.current_dir(folder).args(["-qq", "-o", "Acquire::Retries=5"]);
-        command.arg("-o").arg(format!("APT::Architecture={architecture}"));
-        command.arg("-o").arg(format!("APT::Architectures={architecture}"));
-        command.arg("-o").arg(format!("Dir::State={}", state.display()));
-        command.arg("-o").arg(format!("Dir::Cache={}", state.display()));
-        // No installed packages: what this machine has is of another architecture. No user of apt's own, who may not write here.
-        command.args(["-o", "Dir::State::status=/dev/null", "-o", "APT::Sandbox::User="]);
-        command.args(words);
-        command
-    };
-    retry(3, "apt-get download", || {
-        // A source without this architecture fails to update; what counts is whether the package is then known.
-        if let Err(error) = run(&mut apt_get(&["update"])) {
-            warn(format!("{error:#}"));
-        }
-        run(&mut apt_get(&["download", &format!("{package}={version}")]))
-    })?;
-    let archives = std::fs::read_dir(folder)
-        .with_context(|| format!("listing {}", folder.display()))?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
-    for archive in archives {
-        run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(folder))?;
-        std::fs::remove_file(&archive)
-            .with_context(|| format!("removing {}", archive.display()))?;
-    }
-    std::fs::remove_dir_all(&state).with_context(|| format!("removing {}", state.display()))
 }
 
 /// The version of a package that is installed.

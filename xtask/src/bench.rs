@@ -1,19 +1,24 @@
 //! `cargo xtask bench`: how long a model takes, on this machine, on a board, or, marked as such, by an emulator.
-use crate::process::{output, say};
-use crate::targets::{Board, Reach, Size, Target};
-use crate::workspace::{self, root};
-use crate::{build, setup};
+use crate::build;
+use crate::process::say;
+use crate::targets::{Board, Size, Target};
+use crate::workspace::root;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
+mod count;
 mod models;
 mod peers;
+mod place;
 mod roofline;
+mod sensors;
 
 use models::{Network, Precision};
+use peers::Circumstances;
+use place::Place;
+use sensors::Sensors;
 
 /// Measure the latency of models and print a table.
 #[derive(clap::Args)]
@@ -24,6 +29,8 @@ Examples:
   cargo xtask bench --peers                                  (the seven networks beside other runtimes, one core)
   cargo xtask bench --peers --isa sse41 --models lenet-5,squeezenet-1.1 --precision fp32,int8
   cargo xtask bench --peers --json peers.json --svg docs/src/images/peers.svg
+  cargo xtask bench --target aarch64 --count --models lenet-5,squeezenet-1.1 --json counts.json
+  cargo xtask bench --target aarch64 --count --cpu max --isa dotprod --model lenet-5.embdl
   cargo xtask bench --roofline --models squeezenet-1.1 --precision int8 --isa sse41
   cargo xtask bench --target aarch64 --board raspberry-pi-4  (EMBDL_BOARD_RASPBERRY_PI_4=user@host)
 
@@ -42,7 +49,7 @@ pub(crate) struct Args {
     /// Networks of the zoo with initial weights, made for this and kept in out/peers; `embdl zoo` lists them.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "model")]
     models: Vec<String>,
-    /// What is done to the weights of --models; without it, fp32, or all with --peers.
+    /// What is done to the weights of --models; without it, fp32, or all with --peers or --count.
     #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',')]
     precision: Vec<Precision>,
     /// The level that our runtime is held to, and with sse41 and avx2 the peers too; without it, the best of this machine.
@@ -53,10 +60,12 @@ pub(crate) struct Args {
     threads: usize,
     #[command(flatten)]
     peers: peers::Options,
+    #[command(flatten)]
+    count: count::Counting,
     /// Show what each layer of --models reaches of the core's measured peaks; x86 only.
     #[arg(long, requires = "models", conflicts_with = "peers")]
     roofline: bool,
-    /// Write the records here; with --peers, append them.
+    /// Write the records here; with --peers or --count, append them.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -65,18 +74,60 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Measurement {
     model: String,
+    precision: &'static str,
+    file_bytes: u64,
     target: String,
     board: Option<String>,
     /// The emulated CPU, `native`, or `ssh`.
     place: String,
-    /// `device` or `emulated`: an emulator's time says nothing about a board's.
-    provenance: &'static str,
+    /// `device`, `host` or `emulated`: an emulator's time says nothing about a board's.
+    source: &'static str,
     /// What was asked for; 0 is as many as there are fast cores, and the scalar reference always has one.
     threads: usize,
-    git: Option<String>,
+    git: String,
     rustc: String,
+    /// UTC.
+    date: String,
+    #[serde(skip_serializing_if = "Sensors::is_empty")]
+    sensors: Sensors,
     /// What the runner printed, unchanged: one record for each runtime and instruction set.
     records: Vec<Value>,
+}
+
+impl Measurement {
+    /// The records with the keys that comparisons with peers have.
+    fn flat(&self) -> Vec<Value> {
+        let flat = |record: &Value| {
+            // Times of the runner are microseconds with a fraction.
+            let ns = |key: &str| record[key].as_f64().map(|us| (us * 1e3).round());
+            serde_json::json!({
+                "model": self.model,
+                "precision": self.precision,
+                "runtime": record["runtime"],
+                "isa": record["isa"],
+                "threads": self.threads,
+                "source": self.source,
+                "board": self.board,
+                "median_ns": ns("median_us"),
+                "min_ns": ns("min_us"),
+                "p90_ns": ns("p90_us"),
+                "p99_ns": ns("p99_us"),
+                "mad_ns": ns("mad_us"),
+                "runs": record["runs"],
+                "file_bytes": self.file_bytes,
+                "peak_rss": record["peak_rss_bytes"],
+                "sensors": self.sensors,
+                "peers": [],
+                "ratio_to_best_peer": null,
+                "machine": record["machine"],
+                "commit": self.git,
+                "rustc": self.rustc,
+                "date": self.date,
+                "nodes": record["nodes"],
+            })
+        };
+        self.records.iter().map(flat).collect()
+    }
 }
 
 /// The part of the runner's record that the table shows.
@@ -86,8 +137,11 @@ struct Record {
     isa: String,
     runs: u64,
     median_us: f64,
+    p99_us: f64,
     mad_us: f64,
     arena_bytes: u64,
+    /// 0 where the system does not say.
+    peak_rss_bytes: u64,
     machine: Machine,
 }
 
@@ -97,71 +151,91 @@ struct Machine {
     emulated: bool,
 }
 
-/// Where the runner is started.
-enum Place {
-    /// Here, by a command that goes before the program (empty: none).
-    Here { label: String, prefix: Vec<String>, is_emulated: bool },
-    /// On a board, by ssh.
-    Board { address: String },
-}
-
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.peers.peers {
         return compare(args);
     }
+    if args.count.count {
+        return count(args);
+    }
     if args.roofline {
         let networks = networks(&args.models, args, &[Precision::Fp32])?;
-        let runner = build::programs("host", "release")?.runner;
+        let runner = build::programs("host")?.runner;
         return roofline::run(&networks, &runner, args.isa.as_deref(), args.peers.core);
     }
-    let places = places(args)?;
-    let runner = build::programs(&args.target, "release")?.runner;
-    let models = match (&args.models[..], &args.model[..]) {
-        ([], []) => demo_models()?,
-        ([], files) => files.to_vec(),
-        (names, _) => networks(names, args, &[Precision::Fp32])?
-            .into_iter()
-            .flat_map(|network| network.ours.into_iter().map(|(_, file)| file))
-            .collect(),
+    let places = Place::all(&args.target, args.board.as_deref())?;
+    let runner = if args.board.is_some() {
+        build::runner(&args.target)?
+    } else {
+        build::programs(&args.target)?.runner
     };
-    let git = workspace::commit();
-    let rustc = output(Command::new("rustc").arg("--version"))?.trim().to_owned();
-    let mut measurements = Vec::new();
+    let networks = if args.models.is_empty() {
+        let files = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
+        files.into_iter().map(Network::of_model).collect()
+    } else {
+        networks(&args.models, args, &[Precision::Fp32])?
+    };
     let isa = args.isa.iter().flat_map(|isa| ["--isa".to_owned(), isa.clone()]);
     let options: Vec<String> =
         isa.chain(["--threads".to_owned(), args.threads.to_string()]).collect();
+    let circumstances = Circumstances::now()?;
+    let mut measurements = Vec::new();
     for place in &places {
-        for model in &models {
-            let text = place.bench(&runner, model, &options)?;
-            let records = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-            let records =
-                records.with_context(|| format!("reading the records of {}", model.display()))?;
-            measurements.push(Measurement {
-                model: model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                target: args.target.clone(),
-                board: args.board.clone(),
-                place: place.label().to_owned(),
-                provenance: if place.is_emulated() { "emulated" } else { "device" },
-                threads: args.threads,
-                git: git.clone(),
-                rustc: rustc.clone(),
-                records,
-            });
+        for network in &networks {
+            for (precision, file) in &network.ours {
+                let (records, sensors) = place.bench(&runner, file, &options)?;
+                measurements.push(Measurement {
+                    model: network.name.clone(),
+                    precision: precision.name(),
+                    file_bytes: file.metadata().map_or(0, |data| data.len()),
+                    target: args.target.clone(),
+                    board: args.board.clone(),
+                    place: place.label().to_owned(),
+                    source: place.source(),
+                    threads: args.threads,
+                    git: circumstances.commit.clone(),
+                    rustc: circumstances.rustc.clone(),
+                    date: circumstances.date.clone(),
+                    sensors,
+                    records,
+                });
+            }
         }
     }
     println!("{}", table(&measurements, Target::read(&args.target)?.max_size.arena)?);
-    let text = serde_json::to_string_pretty(&measurements)? + "\n";
-    let kept = args.board.as_deref().map(|board| measurement_file(board, git.as_deref()));
-    for file in args.json.iter().chain(&kept) {
-        if let Some(folder) = file.parent() {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("creating {}", folder.display()))?;
-        }
-        std::fs::write(file, &text).with_context(|| format!("writing {}", file.display()))?;
+    if let Some(file) = &args.json {
+        let records: Vec<Value> = measurements.iter().flat_map(Measurement::flat).collect();
+        peers::append(file, &records)?;
+        say(format!("appended {} records to {}", records.len(), file.display()));
+    }
+    // What an emulator says is of no interest later.
+    let is_device = measurements.iter().all(|measurement| measurement.source == "device");
+    if let Some(board) =
+        args.board.as_deref().filter(|board| is_device && Board::read(board).is_ok())
+    {
+        let file = measurement_file(board, &circumstances.commit);
+        let writing = || format!("writing {}", file.display());
+        std::fs::create_dir_all(file.parent().unwrap_or(&file)).with_context(writing)?;
+        let text = serde_json::to_string_pretty(&measurements)? + "\n";
+        std::fs::write(&file, text).with_context(writing)?;
         say(format!("wrote {}", file.display()));
     }
     Ok(())
+}
+
+/// The instructions of each network.
+fn count(args: &Args) -> Result<()> {
+    if args.target != "aarch64" || args.threads != 1 {
+        bail!("instructions are counted for --target aarch64, on one thread");
+    }
+    let networks = if args.models.is_empty() {
+        let files = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
+        files.into_iter().map(Network::of_model).collect()
+    } else {
+        networks(&args.models, args, &Precision::ALL)?
+    };
+    count::run(&networks, &args.count, args.isa.as_deref(), args.json.as_deref())
 }
 
 /// The comparison with the peers.
@@ -177,7 +251,7 @@ fn compare(args: &Args) -> Result<()> {
         args.model.iter().map(|file| Network::of_file(file)).collect::<Result<_>>()?
     };
     let setting = peers::Setting {
-        runner: &build::programs("host", "release")?.runner,
+        runner: &build::programs("host")?.runner,
         isa: args.isa.as_deref(),
         threads: args.threads,
         json: args.json.as_deref(),
@@ -187,86 +261,13 @@ fn compare(args: &Args) -> Result<()> {
 
 /// The networks of these names, in the precisions that are asked for, or else in these.
 fn networks(names: &[String], args: &Args, precisions: &[Precision]) -> Result<Vec<Network>> {
-    let programs = build::programs("host", "release")?;
+    let programs = build::programs("host")?;
     let precisions = if args.precision.is_empty() { precisions } else { &args.precision };
     names.iter().map(|name| Network::of_zoo(name, precisions, &programs)).collect()
 }
 
-impl Place {
-    fn label(&self) -> &str {
-        match self {
-            Self::Here { label, .. } => label,
-            Self::Board { .. } => "ssh",
-        }
-    }
-
-    fn is_emulated(&self) -> bool {
-        matches!(self, Self::Here { is_emulated: true, .. })
-    }
-
-    /// Runs the benchmark of one model with options of the runner and returns the record that it prints.
-    fn bench(&self, runner: &Path, model: &Path, options: &[String]) -> Result<String> {
-        say(format!("{} on {}", model.display(), self.label()));
-        match self {
-            Self::Here { prefix, .. } => {
-                let mut words =
-                    prefix.iter().map(Into::into).chain([runner.as_os_str().to_owned()]);
-                let mut command = Command::new(words.next().unwrap_or_default());
-                command.args(words).arg("bench").arg(model).args(options);
-                output(&mut command)
-            }
-            Self::Board { address } => {
-                let folder = output(ssh(address).arg("mktemp -d"))?;
-                let folder = folder.trim();
-                let mut copy = Command::new("scp");
-                copy.args(["-q", "-B"]).args([runner, model]).arg(format!("{address}:{folder}/"));
-                output(&mut copy)?;
-                let [runner, model] = [runner, model].map(|file| {
-                    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-                });
-                let options = options.join(" ");
-                let line = format!(
-                    "cd '{folder}' && ./'{runner}' bench './{model}' {options}; code=$?; rm -r '{folder}'; exit $code"
-                );
-                output(ssh(address).arg(line))
-            }
-        }
-    }
-}
-
-fn ssh(address: &str) -> Command {
-    let mut command = Command::new("ssh");
-    command.args(["-o", "BatchMode=yes", address, "--"]);
-    command
-}
-
-fn places(args: &Args) -> Result<Vec<Place>> {
-    if let Some(name) = &args.board {
-        let board = Board::read(name)?;
-        if board.target != args.target {
-            bail!("{} belongs to the target {}, not {}", board.name, board.target, args.target);
-        }
-        let Reach::Ssh = board.reach;
-        let variable = Board::address_variable(name);
-        let address = std::env::var(&variable)
-            .with_context(|| format!("set {variable} to user@host of your {}", board.name))?;
-        return Ok(vec![Place::Board { address }]);
-    }
-    if Target::read(&args.target)?.triple.as_deref() == Some(crate::toolchain::AARCH64) {
-        let runners = setup::aarch64()?.runners.into_iter();
-        return Ok(runners
-            .map(|runner| Place::Here {
-                prefix: runner.command.split(' ').map(str::to_owned).collect(),
-                label: runner.label,
-                is_emulated: runner.is_emulated,
-            })
-            .collect());
-    }
-    Ok(vec![Place::Here { label: "native".into(), prefix: Vec::new(), is_emulated: false }])
-}
-
 /// The models that the demo left, in a stable order.
-fn demo_models() -> Result<Vec<PathBuf>> {
+pub(crate) fn demo_models() -> Result<Vec<PathBuf>> {
     let mut folders = vec![root().join("out/demo")];
     let mut models = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -286,42 +287,52 @@ fn demo_models() -> Result<Vec<PathBuf>> {
     Ok(models)
 }
 
-fn measurement_file(board: &str, git: Option<&str>) -> PathBuf {
-    let name = format!("{}.json", git.unwrap_or("unknown"));
+fn measurement_file(board: &str, git: &str) -> PathBuf {
+    let name = format!("{git}.json");
     root().join("targets/boards").join(board).join("measurements").join(name)
 }
 
 /// Errors: a record lacks a field, contradicts where it was measured, or needs more memory than the target has for it.
 fn table(measurements: &[Measurement], arena: Size) -> Result<String> {
     let mut text = format!(
-        "{:<32} {:<10} {:<8} {:<12} {:>12} {:>9} {:>7} {:>12}  provenance\n",
-        "model", "runtime", "isa", "place", "median µs", "MAD µs", "runs", "arena"
+        "{:<16} {:<10} {:<10} {:<8} {:<12} {:>12} {:>12} {:>9} {:>7} {:>12} {:>14}  source\n",
+        "model",
+        "precision",
+        "runtime",
+        "isa",
+        "place",
+        "median µs",
+        "p99 µs",
+        "MAD µs",
+        "runs",
+        "arena",
+        "peak memory"
     );
     for measurement in measurements {
         for record in &measurement.records {
             let record = Record::deserialize(record)
                 .with_context(|| format!("reading the record {record}"))?;
-            let provenance = measurement.provenance;
-            if record.machine.emulated != (provenance == "emulated") {
-                bail!(
-                    "the runner and we disagree on whether {} is {provenance}",
-                    measurement.model
-                );
+            let source = measurement.source;
+            if record.machine.emulated != (source == "emulated") {
+                bail!("the runner and we disagree on whether {} is {source}", measurement.model);
             }
             let needed = Size(record.arena_bytes);
             if needed > arena {
                 bail!("{} needs an arena of {needed}, the target has {arena}", measurement.model);
             }
             text += &format!(
-                "{:<32} {:<10} {:<8} {:<12} {:>12.1} {:>9.1} {:>7} {:>12}  {provenance}\n",
+                "{:<16} {:<10} {:<10} {:<8} {:<12} {:>12.1} {:>12.1} {:>9.1} {:>7} {:>12} {:>14}  {source}\n",
                 measurement.model,
+                measurement.precision,
                 record.runtime,
                 record.isa,
                 measurement.place,
                 record.median_us,
+                record.p99_us,
                 record.mad_us,
                 record.runs,
                 needed.to_string(),
+                Size(record.peak_rss_bytes).to_string(),
             );
         }
     }
@@ -332,21 +343,25 @@ fn table(measurements: &[Measurement], arena: Size) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn measured(emulated: bool, provenance: &'static str) -> Measurement {
+    fn measured(emulated: bool, source: &'static str) -> Measurement {
         let record = format!(
-            r#"{{"runtime":"arm","isa":"neon","runs":50,"median_us":123.4,"mad_us":0.5,"arena_bytes":2048,
+            r#"{{"runtime":"arm","isa":"neon","runs":50,"median_us":123.4,"p99_us":130.0,"mad_us":0.5,"arena_bytes":2048,"peak_rss_bytes":4096,
                 "machine":{{"emulated":{emulated}}},"nodes":[]}}"#
         );
         let record: Value = serde_json::from_str(&record).unwrap();
         Measurement {
-            model: "lenet-5.embdl".into(),
+            model: "lenet-5".into(),
+            precision: "int8",
+            file_bytes: 99,
             target: "aarch64".into(),
             board: None,
             place: "cortex-a57".into(),
-            provenance,
+            source,
             threads: 1,
-            git: None,
+            git: "abc".into(),
             rustc: "rustc 1.95.0".into(),
+            date: "2026-01-01T00:00:00Z".into(),
+            sensors: Sensors::default(),
             records: vec![record.clone(), record],
         }
     }
@@ -357,8 +372,16 @@ mod tests {
         let text = table(&measurements, Size(2048)).unwrap();
         let rows: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(rows.len(), 4);
-        assert!(rows[0].contains("123.4") && rows[0].ends_with("2.0 KiB  emulated"), "{text}");
+        assert!(rows[0].contains("123.4") && rows[0].ends_with("4.0 KiB  emulated"), "{text}");
         assert!(rows[3].ends_with("device"), "{text}");
+    }
+
+    #[test]
+    fn a_flat_record_has_the_keys_of_a_comparison() {
+        let [record, _] = &measured(false, "device").flat()[..] else { panic!("two records") };
+        assert_eq!(record["median_ns"], 123_400.0);
+        assert_eq!((&record["source"], &record["isa"]), (&"device".into(), &"neon".into()));
+        assert!(record["peers"].as_array().is_some_and(Vec::is_empty));
     }
 
     #[test]

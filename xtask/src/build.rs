@@ -1,30 +1,46 @@
 //! `cargo xtask build`: the programs that go to a target, with their sizes against the target's budget.
-use crate::process::{cargo, find_program, output, run as run_shown, say};
+mod compiler;
+
+use crate::elf;
+use crate::process::{output, run as run_shown};
 use crate::targets::{Size, Target};
-use crate::toolchain::AARCH64;
 use crate::workspace::{self, Metadata, root};
-use crate::{elf, setup};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
+
+pub(crate) use compiler::Libc;
 
 /// The package and the program that goes to a board.
 const RUNNER: (&str, &str) = ("embdl-bench", "embdl-runner");
 /// The package and the program for the host.
 const HOST: (&str, &str) = ("embdl-cli", "embdl");
 
+/// The profile of programs that go to a board: small, and a panic ends them.
+const BOARD: &str = "board";
+/// That of all others.
+const RELEASE: &str = "release";
+
 /// Build the programs of a target, and check their size.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask build                                  (`embdl` and the runner for this machine)
+  cargo xtask build --target aarch64 --static        (a runner for any 64-bit Arm Linux: it needs no library there)
+  cargo xtask build --target aarch64 --glibc 2.27    (for a Jetson TX2 with JetPack 4)")]
 pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
     #[arg(long, default_value = "host")]
     target: String,
-    /// Cargo's profile.
-    #[arg(long, default_value = "release")]
-    profile: String,
-    /// The oldest glibc to run on, such as 2.27 for a Jetson TX2; needs cargo-zigbuild.
-    #[arg(long, value_name = "VERSION")]
+    /// Cargo's profile; without it, `release` for the host and `board` for others.
+    #[arg(long)]
+    profile: Option<String>,
+    /// The oldest glibc to run on, such as 2.27; the linker for it, zig, is fetched from PyPI.
+    #[arg(long, value_name = "VERSION", conflicts_with = "is_static")]
     glibc: Option<String>,
+    /// A program that needs no library of the board: with musl, or else with glibc in it.
+    #[arg(long = "static")]
+    is_static: bool,
 }
 
 /// What was built.
@@ -38,78 +54,85 @@ pub(crate) struct Programs {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let target = Target::read(&args.target)?;
-    let compiler = compiler(&target, args.glibc.as_deref())?;
-    let programs = build(&args.target, &target, &args.profile, compiler)?;
+    let libc = match &args.glibc {
+        _ if args.is_static => Libc::Static,
+        Some(version) => Libc::Glibc(version),
+        None => Libc::OfCompiler,
+    };
+    let usual = if target.triple.is_some() { BOARD } else { RELEASE };
+    let profile = args.profile.as_deref().unwrap_or(usual);
+    let programs = build(&args.target, &target, profile, libc)?;
     for program in core::iter::once(&programs.runner).chain(&programs.embdl) {
         let file =
             std::fs::read(program).with_context(|| format!("reading {}", program.display()))?;
-        let text = elf::text_len_bytes(&file).map(Size);
+        let (len, text) = (Size(file.len() as u64), elf::text_len_bytes(&file).map(Size));
         let shown = text.map_or_else(|| "unknown".into(), |text| text.to_string());
-        println!("{}: file {}, text {shown}", program.display(), Size(file.len() as u64));
-        // The budget is the board's, so it holds for what goes to a board.
-        if let Some(text) =
-            text.filter(|&text| program == &programs.runner && text > target.max_size.text)
-        {
-            bail!(
-                "text of {} is {text}, the budget of {} is {}",
-                RUNNER.1,
-                args.target,
-                target.max_size.text
-            );
+        let needs = elf::needs(&file);
+        println!("{}: file {len}, text {shown}, {needs}", program.display());
+        // The budgets are the board's, so they hold for what goes to a board.
+        if program == &programs.runner {
+            let file = target.max_size.file.map(|most| ("file", Some(len), most));
+            for (what, found, most) in
+                [("text", text, target.max_size.text)].into_iter().chain(file)
+            {
+                if let Some(found) = found.filter(|&found| found > most) {
+                    bail!(
+                        "{what} of {} is {found}, the budget of {} is {most}",
+                        RUNNER.1,
+                        args.target
+                    );
+                }
+            }
+        }
+        if let (Libc::Glibc(wanted), elf::Needs::Glibc(major, minor)) = (libc, needs) {
+            if workspace::version(wanted).is_some_and(|wanted| (major, minor) > wanted) {
+                bail!("{} needs glibc {major}.{minor}, not {wanted}", program.display());
+            }
+        }
+        if libc == Libc::Static && needs != elf::Needs::Nothing && program == &programs.runner {
+            bail!("{} is not static: {needs}", program.display());
         }
     }
     Ok(())
 }
 
-/// Builds what a target of this name needs with the default compiler for it.
-pub(crate) fn programs(name: &str, profile: &str) -> Result<Programs> {
+/// Builds what a target of this name needs.
+pub(crate) fn programs(name: &str) -> Result<Programs> {
+    build(name, &Target::read(name)?, RELEASE, Libc::OfCompiler)
+}
+
+/// Builds an example of a package as the programs that go to a board.
+pub(crate) fn example(package: &str, name: &str, target: &Target) -> Result<PathBuf> {
+    let (mut compiler, triple) = compiler::compiler(target, BOARD, Libc::Static)?;
+    compiler.args(["--package", package, "--example", name, "--profile", BOARD]);
+    run_shown(compiler.current_dir(root()))?;
+    let mut folder = Metadata::read()?.target_directory;
+    folder.extend(triple);
+    Ok(folder.join(BOARD).join("examples").join(name))
+}
+
+/// Builds the runner that goes to a board: static, since a board may have any C library.
+pub(crate) fn runner(name: &str) -> Result<PathBuf> {
     let target = Target::read(name)?;
-    let compiler = compiler(&target, None)?;
-    build(name, &target, profile, compiler)
+    Ok(build_programs(&[RUNNER], &target, BOARD, Libc::Static)?.swap_remove(0))
 }
 
-/// Cargo with the compiler, the linker and the flags for a target.
-fn compiler(target: &Target, glibc: Option<&str>) -> Result<Command> {
-    let triple = target.triple.as_deref();
-    let mut command = match (triple, glibc) {
-        (None, Some(_)) => bail!("--glibc is for a target with a triple of its own"),
-        (None, None) => {
-            let mut command = cargo();
-            command.arg("build");
-            command
-        }
-        (Some(triple), Some(glibc)) => {
-            if find_program("cargo-zigbuild").is_none() {
-                bail!(
-                    "--glibc needs cargo-zigbuild and zig: `cargo install cargo-zigbuild`, `pip install ziglang`"
-                );
-            }
-            let mut command = cargo();
-            command.args(["zigbuild", "--target", &format!("{triple}.{glibc}")]);
-            command
-        }
-        (Some(AARCH64), None) => setup::aarch64()?.compiler.cargo(&["build"]),
-        (Some(triple), None) => {
-            let compiler = crate::toolchain::pick(triple)?;
-            say(&compiler.explanation);
-            compiler.cargo(&["build"])
-        }
-    };
-    let flags = target.rustflags();
-    if let (Some(triple), false) = (triple, flags.is_empty()) {
-        let triple = triple.to_uppercase().replace('-', "_");
-        command.env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), flags);
-    }
-    Ok(command)
+fn build(name: &str, target: &Target, profile: &str, libc: Libc<'_>) -> Result<Programs> {
+    let wanted = if name == "host" { &[RUNNER, HOST][..] } else { &[RUNNER] };
+    let mut built = build_programs(wanted, target, profile, libc)?.into_iter();
+    let runner = built.next().context("no runner was built")?;
+    Ok(Programs { runner, embdl: built.next() })
 }
 
-fn build(name: &str, target: &Target, profile: &str, mut compiler: Command) -> Result<Programs> {
+/// Builds programs, each of its package, and says where they are.
+fn build_programs(
+    wanted: &[(&str, &str)],
+    target: &Target,
+    profile: &str,
+    libc: Libc<'_>,
+) -> Result<Vec<PathBuf>> {
+    let (mut compiler, triple) = compiler::compiler(target, profile, libc)?;
     let metadata = Metadata::read()?;
-    let is_host = name == "host";
-    let mut wanted = vec![RUNNER];
-    if is_host {
-        wanted.push(HOST);
-    }
     for (package, program) in wanted {
         if !metadata.package(package)?.has_program(program) {
             bail!("the package {package} has no program {program}");
@@ -124,8 +147,8 @@ fn build(name: &str, target: &Target, profile: &str, mut compiler: Command) -> R
     compiler.env("EMBDL_RUSTC", rustc.trim());
     run_shown(compiler.args(["--profile", profile]).current_dir(root()))?;
     let mut folder = metadata.target_directory;
-    folder.extend(target.triple.as_deref());
+    folder.extend(triple);
     folder.push(if profile == "dev" { "debug" } else { profile });
     let program = |name: &str| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    Ok(Programs { runner: program(RUNNER.1), embdl: is_host.then(|| program(HOST.1)) })
+    Ok(wanted.iter().map(|(_, name)| program(name)).collect())
 }

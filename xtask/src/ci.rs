@@ -1,7 +1,8 @@
 //! `cargo xtask ci`: the one door that every change passes, the cheap checks first.
+use crate::board::{self, Machine};
 use crate::process::{cargo, find_program, run as run_shown, say, warn};
-use crate::{setup, test, tidy, toolchain, workspace};
-use anyhow::{Result, bail};
+use crate::{apt, setup, test, tidy, toolchain, workspace};
+use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use std::process::Command;
 use std::time::Instant;
@@ -29,7 +30,7 @@ struct Step {
 }
 
 /// In the order of their cost.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", action: format },
     Step { name: "tidy", action: tidied },
     Step { name: "clippy", action: clippy },
@@ -38,6 +39,7 @@ const STEPS: [Step; 10] = [
     Step { name: "core without std", action: no_std },
     Step { name: "tests on an Atom", action: || test::atom(&[]) },
     Step { name: "tests on AArch64", action: aarch64 },
+    Step { name: "emulated board", action: emulated_board },
     Step { name: "licences", action: deny },
     Step { name: "book", action: book },
 ];
@@ -120,6 +122,37 @@ fn no_std() -> Result<Option<&'static str>> {
 fn aarch64() -> Result<Option<&'static str>> {
     test::emulated(&setup::aarch64()?, &[])?;
     Ok(None)
+}
+
+/// Installs on the emulated board, cuts its power meanwhile, and takes times there.
+fn emulated_board() -> Result<Option<&'static str>> {
+    if !apt::is_debian() {
+        return Ok(Some("the emulated board is made of Debian's packages, and this is not Debian"));
+    }
+    if let Err(error) = Machine::see_to_programs() {
+        warn(format!("{error:#}"));
+        return Ok(Some("qemu-system-aarch64 or ssh is missing and cannot be installed"));
+    }
+    let folder = workspace::root().join("out/ci");
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    // The tests have built the command already.
+    run_shown(cargo().args(["build", "--package", "embdl-cli", "--bin", "embdl"]))?;
+    let embdl = workspace::Metadata::read()?.target_directory.join("debug/embdl");
+    let models = ["lenet-300-100", "lenet-5"].map(|name| folder.join(format!("{name}-int8.embdl")));
+    for (name, model) in ["lenet-300-100", "lenet-5"].iter().zip(&models) {
+        let mut command = Command::new(&embdl);
+        command.args(["zoo", name, "--precision", "int8", "--out"]).arg(model);
+        run_shown(&mut command)?;
+    }
+    let machine = Machine::at(workspace::root().join("out/board/proof"))?;
+    let proved = board::prove(&machine, [&models[0], &models[1]], 3).and_then(|()| {
+        let mut bench = Command::new(std::env::current_exe().context("looking for this program")?);
+        bench.args(["bench", "--target", "aarch64", "--board", "emulated", "--model"]);
+        let (variable, value) = machine.variable();
+        run_shown(bench.arg(&models[1]).env(variable, value))
+    });
+    machine.cut()?;
+    proved.map(|()| None)
 }
 
 fn deny() -> Result<Option<&'static str>> {

@@ -33,9 +33,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let aarch64 = setup::aarch64()?;
     setup::dataset();
     say("building the embdl command and the programs for this machine");
-    let host = build::programs("host", "release")?;
+    let host = build::programs("host")?;
     say("building the runner for AArch64");
-    let board = build::programs("aarch64", "release")?;
+    let board = build::programs("aarch64")?;
     say(format!("ready after {:.1} s", start.elapsed().as_secs_f64()));
 
     let embdl = host.embdl.context("the host build brought no embdl")?;

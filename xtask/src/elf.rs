@@ -1,7 +1,83 @@
-//! How much machine code an ELF file holds, read from its section table. Source: System V ABI, chapter 4.
+//! How much machine code an ELF file holds, and what it needs of a system. Source: System V ABI, chapters 4 and 5.
+use core::fmt;
 
 /// The flag of a section that holds machine code.
 const EXECUTABLE: u64 = 4;
+/// The type of a section that holds names.
+const NAMES: u64 = 3;
+/// The type of a segment that names the loader of shared libraries.
+const LOADER: u64 = 3;
+
+/// What a program needs of the system that it runs on, beside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing: it is static.
+    Nothing,
+    /// glibc of this version.
+    Glibc(u32, u32),
+    /// A loader and libraries that are not glibc's, or this is no ELF file.
+    Unknown,
+}
+
+impl fmt::Display for Needs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("static"),
+            Self::Glibc(major, minor) => write!(f, "needs glibc {major}.{minor}"),
+            Self::Unknown => f.write_str("needs unknown libraries"),
+        }
+    }
+}
+
+/// What a 64-bit little-endian ELF file needs.
+pub(crate) fn needs(file: &[u8]) -> Needs {
+    match has_loader(file) {
+        None => Needs::Unknown,
+        Some(false) => Needs::Nothing,
+        Some(true) => {
+            glibc(file).map_or(Needs::Unknown, |(major, minor)| Needs::Glibc(major, minor))
+        }
+    }
+}
+
+fn has_loader(file: &[u8]) -> Option<bool> {
+    if file.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let table = usize::try_from(number(file, 0x20, 8)?).ok()?;
+    let entry_len = usize::try_from(number(file, 0x36, 2)?).ok()?;
+    let entries = usize::try_from(number(file, 0x38, 2)?).ok()?;
+    for index in 0..entries {
+        let entry = table.checked_add(index.checked_mul(entry_len)?)?;
+        if number(file, entry, 4)? == LOADER {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// The newest version of glibc that a symbol asks for: versions are names such as `GLIBC_2.17`.
+fn glibc(file: &[u8]) -> Option<(u32, u32)> {
+    let table = usize::try_from(number(file, 0x28, 8)?).ok()?;
+    let entry_len = usize::try_from(number(file, 0x3a, 2)?).ok()?;
+    let entries = usize::try_from(number(file, 0x3c, 2)?).ok()?;
+    let mut newest = None;
+    for index in 0..entries {
+        let entry = table.checked_add(index.checked_mul(entry_len)?)?;
+        if number(file, entry.checked_add(0x04)?, 4)? != NAMES {
+            continue;
+        }
+        let at = |offset| usize::try_from(number(file, entry.checked_add(offset)?, 8)?).ok();
+        let start = at(0x18)?;
+        let names = file.get(start..start.checked_add(at(0x20)?)?)?;
+        let versions = names.split(|&byte| byte == 0).filter_map(|name| {
+            let version = core::str::from_utf8(name.strip_prefix(b"GLIBC_")?).ok()?;
+            crate::workspace::version(version)
+        });
+        newest = newest.max(versions.max());
+    }
+    newest
+}
 
 /// Bytes of machine code in a 64-bit little-endian ELF file; `None` if it is not one, or is cut short.
 pub(crate) fn text_len_bytes(file: &[u8]) -> Option<u64> {
@@ -30,6 +106,16 @@ fn number(file: &[u8], at: usize, len: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_program_needs_a_glibc_or_nothing() {
+        assert_eq!(needs(b"\x7fELF\x02\x01"), Needs::Unknown);
+        assert_eq!(needs(&made_up()), Needs::Nothing);
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        if cfg!(all(target_os = "linux", target_env = "gnu", not(target_feature = "crt-static"))) {
+            assert!(matches!(needs(&own), Needs::Glibc(2, 17..)), "{}", needs(&own));
+        }
+    }
 
     /// A file with one data section and two code sections, of 7, 100 and 23 bytes.
     fn made_up() -> Vec<u8> {

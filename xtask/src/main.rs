@@ -4,14 +4,18 @@
 
 mod apt;
 mod bench;
+mod board;
 mod build;
 mod ci;
 mod demo;
 mod elf;
+mod flash;
 mod onnx;
 mod photographs;
 mod process;
 mod python;
+mod reach;
+mod remote;
 mod setup;
 mod targets;
 mod test;
@@ -31,6 +35,8 @@ enum Command {
     Ci(ci::Args),
     Build(build::Args),
     Bench(bench::Args),
+    Board(board::Args),
+    Flash(flash::Args),
     Tidy(tidy::Args),
 }
 
@@ -42,6 +48,19 @@ fn main() -> anyhow::Result<()> {
         Command::Ci(args) => ci::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Board(args) => board::run(&args),
+        Command::Flash(args) => flash::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Command;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_sound_arguments() {
+        Command::command().debug_assert();
     }
 }

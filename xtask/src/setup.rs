@@ -135,6 +135,17 @@ pub(crate) fn x86_emulator() -> Result<std::path::PathBuf> {
     find().context("qemu-user is installed, yet brought no qemu-x86_64")
 }
 
+/// The emulator of AArch64 programs, installed where it is missing; `None` on a machine that needs none.
+pub(crate) fn aarch64_emulator() -> Result<Option<std::path::PathBuf>> {
+    if cfg!(all(target_arch = "aarch64", target_os = "linux")) {
+        return Ok(None);
+    }
+    if emulator().is_none() {
+        apt::install(&["qemu-user"], "to run programs for AArch64")?;
+    }
+    Ok(Some(emulator().context("qemu-user is installed, yet brought no qemu-aarch64")?))
+}
+
 fn emulator() -> Option<std::path::PathBuf> {
     first_program(&["qemu-aarch64", "qemu-aarch64-static"])
 }

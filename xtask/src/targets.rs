@@ -31,6 +31,8 @@ pub(crate) struct Target {
 pub(crate) struct MaxSize {
     /// Machine code of the runner.
     pub(crate) text: Size,
+    /// The runner's whole file, where it goes to a board.
+    pub(crate) file: Option<Size>,
     /// Activations of one network of the zoo at batch 1.
     pub(crate) arena: Size,
 }
@@ -119,6 +121,8 @@ pub(crate) struct Power {
 pub(crate) enum Reach {
     /// By `scp` and `ssh`; the address is in the environment, see [`Board::address_variable`].
     Ssh,
+    /// By `ssh`, to the machine that `cargo xtask board` started.
+    Emulated,
 }
 
 /// A public document.

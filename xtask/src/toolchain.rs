@@ -14,13 +14,16 @@ pub(crate) const BARE_METAL: &str = "thumbv7em-none-eabihf";
 /// Overrides the choice: `rustup` (the active toolchain, with targets added) or `debian` (the packages rustc-web and libstd-rust-web-dev).
 const OVERRIDE: &str = "EMBDL_CROSS_TOOLCHAIN";
 
+/// What a small program has of the standard library.
+const SMALL_STD: &str = "std,panic_abort";
+
 /// A compiler that can build for one target.
 #[derive(Debug)]
 pub(crate) struct Compiler {
     /// `None` is the compiler that cargo takes by itself.
     rustc: Option<PathBuf>,
-    /// Whether core and alloc are compiled from source first, for want of a compiled copy.
-    builds_std: bool,
+    /// The parts of the standard library that are compiled from source first.
+    from_source: Option<&'static str>,
     triple: String,
     /// What was picked and why, as one sentence.
     pub(crate) explanation: String,
@@ -36,11 +39,52 @@ impl Compiler {
             command.env_remove("LD_LIBRARY_PATH");
         }
         command.args(verb).args(["--target", &self.triple]);
-        if self.builds_std {
+        if let Some(parts) = self.from_source {
             // The flag is an unstable one, which a stable compiler accepts only when told so.
-            command.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core,alloc");
+            command.env("RUSTC_BOOTSTRAP", "1").arg(format!("-Zbuild-std={parts}"));
+            if parts == SMALL_STD {
+                command.arg("-Zbuild-std-features=optimize_for_size");
+            }
         }
         command
+    }
+
+    /// The same with a standard library of its own, without backtraces, where the sources of it can be had.
+    pub(crate) fn with_own_std(mut self) -> Self {
+        let rustc = self.rustc();
+        if !has_sources(&rustc) && find_program("rustup").is_some() {
+            let add = || run(Command::new("rustup").args(["component", "add", "rust-src"]));
+            if let Err(error) = retry(3, "rustup component add", add) {
+                say(format!("{error:#}"));
+            }
+        }
+        if has_sources(&rustc) {
+            self.from_source = Some(SMALL_STD);
+            self.explanation += ", and compiles its own standard library";
+        }
+        self
+    }
+
+    /// Whether the standard library is compiled from source.
+    pub(crate) const fn builds_std(&self) -> bool {
+        self.from_source.is_some()
+    }
+
+    /// The compiled copy of the functions that the compiler calls by itself; none where the target comes without.
+    pub(crate) fn builtins(&self) -> Result<Option<PathBuf>> {
+        let mut command = Command::new(self.rustc());
+        let folder = output(command.args(["--print", "target-libdir", "--target", &self.triple]))?;
+        let files = std::fs::read_dir(folder.trim())
+            .with_context(|| format!("listing {}", folder.trim()))?;
+        let mut paths = files.flatten().map(|file| file.path());
+        Ok(paths.find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("libcompiler_builtins-") && name.ends_with(".rlib")
+        }))
+    }
+
+    fn rustc(&self) -> PathBuf {
+        self.rustc.clone().unwrap_or_else(active_rustc)
     }
 }
 
@@ -79,13 +123,25 @@ pub(crate) fn pick(triple: &str) -> Result<Compiler> {
     );
 }
 
+/// The active toolchain, if it has a target or rustup can add it.
+pub(crate) fn active(triple: &str) -> Result<Compiler> {
+    if std::env::var(OVERRIDE).is_ok_and(|forced| forced == "debian") {
+        bail!("{OVERRIDE} is `debian`");
+    }
+    active_toolchain(triple)
+}
+
+fn active_rustc() -> PathBuf {
+    std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from)
+}
+
 fn active_toolchain(triple: &str) -> Result<Compiler> {
-    let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
+    let rustc = active_rustc();
     let version = output(Command::new(&rustc).arg("--version"))?;
     let version = version.trim();
     let chosen = |how: &str| Compiler {
         rustc: None,
-        builds_std: false,
+        from_source: None,
         triple: triple.to_owned(),
         explanation: format!("{triple}: the active toolchain ({version}), {how}"),
     };
@@ -131,7 +187,7 @@ fn debian_packages(triple: &str) -> Result<Compiler> {
     let explanation = format!("{triple}: Debian's rustc-web ({}), {how}", version.trim());
     Ok(Compiler {
         rustc: Some(rustc),
-        builds_std: is_bare_metal,
+        from_source: is_bare_metal.then_some("core,alloc"),
         triple: triple.to_owned(),
         explanation,
     })
@@ -148,7 +204,9 @@ fn with_foreign_library(packaged: &Path, triple: &str) -> Result<PathBuf> {
         return Ok(rustc);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    apt::unpack("libstd-rust-web-dev", &version, "arm64", &folder)?;
+    let foreign = apt::Foreign::open("arm64", &folder)?;
+    foreign.unpack(&[&format!("libstd-rust-web-dev={version}")])?;
+    foreign.close()?;
     let sysroot = output(Command::new(packaged).args(["--print", "sysroot"]))?;
     let targets = folder.join("usr/lib/rustlib");
     let host = Path::new(sysroot.trim()).join("lib/rustlib");

@@ -2,20 +2,24 @@
 //! Never reports a number without its provenance: runtime, instruction set, machine, emulated or not.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod image;
 mod machine;
 mod output;
 mod retest;
 mod runtimes;
 mod serve;
+mod slots;
 mod timing;
 mod tuning;
 
+pub use answer::{Answer, WrongAnswer, answer};
 pub use image::Input;
 pub use machine::{Machine, cpu_nanoseconds, nanoseconds, peak_rss_bytes};
 pub use output::Output;
 pub use retest::{BenchError, Prediction, RetestReport, classify, predict, retest};
 pub use runtimes::{NoSuchRuntime, RuntimeChoice, choices, chosen, open};
 pub use serve::{Clock, Greeting, Times, serve};
+pub use slots::{Version, check, install, roll_back};
 pub use timing::{NodeTime, TimingReport, time};
 pub use tuning::FileTuner;

@@ -187,6 +187,7 @@ fn output(session: &dyn Session, classes: Option<usize>) -> Result<Output, Bench
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

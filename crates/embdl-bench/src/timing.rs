@@ -4,7 +4,7 @@ use embdl_core::runtime::{MemoryUse, Session};
 use serde::{Deserialize, Serialize};
 
 use crate::image::Input;
-use crate::machine::{Machine, nanoseconds};
+use crate::machine::{Machine, nanoseconds, peak_rss_bytes};
 use crate::output::Output;
 use crate::retest::BenchError;
 use crate::runtimes::RuntimeChoice;
@@ -26,6 +26,10 @@ pub struct TimingReport {
     pub median_us: f64,
     /// Fastest in microseconds.
     pub min_us: f64,
+    /// Nine of ten runs take no longer, in microseconds.
+    pub p90_us: f64,
+    /// 99 of 100 runs take no longer, in microseconds.
+    pub p99_us: f64,
     /// Median absolute deviation from the median in microseconds.
     pub mad_us: f64,
     /// Bytes of packed weights.
@@ -34,6 +38,8 @@ pub struct TimingReport {
     pub arena_bytes: usize,
     /// Bytes of kernels' scratch.
     pub scratch_bytes: usize,
+    /// The most memory that the process has held, in bytes: program, file and session. 0 where the system does not say.
+    pub peak_rss_bytes: u64,
     /// Median time of each node, where the session was loaded with a clock.
     pub nodes: Vec<NodeTime>,
 }
@@ -117,10 +123,13 @@ pub fn time(
         runs: times.len(),
         median_us,
         min_us: times.iter().copied().fold(f64::MAX, f64::min),
+        p90_us: percentile(&times, 90),
+        p99_us: percentile(&times, 99),
         mad_us: median(&mut deviations),
         weight_bytes,
         arena_bytes,
         scratch_bytes,
+        peak_rss_bytes: peak_rss_bytes(),
         nodes,
     })
 }
@@ -133,9 +142,22 @@ fn median(times: &mut [f64]) -> f64 {
     times[times.len() / 2]
 }
 
+/// The smallest of the times that so many percent of them do not exceed. They are in order.
+fn percentile(times: &[f64], percent: usize) -> f64 {
+    let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
+    times.get(at).copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{median, percentile};
+
+    #[test]
+    fn percentiles_are_of_times_in_order() {
+        let times: Vec<f64> = (1..=200).map(f64::from).collect();
+        assert_eq!([percentile(&times, 90), percentile(&times, 99)], [180.0, 198.0]);
+        assert_eq!([percentile(&[7.0], 99), percentile(&[], 99)], [7.0, 0.0]);
+    }
 
     #[test]
     fn median_is_the_middle() {

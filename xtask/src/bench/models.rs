@@ -89,6 +89,30 @@ impl Network {
         Ok(Self { name: name.into(), ours, onnx, is_quantized: false, folder })
     }
 
+    /// The network of a file `NAME.embdl` alone, in the precision that the name ends with.
+    pub(super) fn of_model(file: PathBuf) -> Self {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let named = Precision::ALL.into_iter().find_map(|precision| {
+            let rest = stem.strip_suffix(precision.name())?;
+            Some((rest.trim_end_matches('-').to_owned(), precision))
+        });
+        // A file of the pipeline is called after its network alone, and is compressed.
+        let (name, precision) = named.unwrap_or((stem, Precision::Compressed));
+        let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+        let name = if name.is_empty() {
+            folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        } else {
+            name
+        };
+        Self {
+            name,
+            onnx: PathBuf::new(),
+            ours: vec![(precision, file)],
+            is_quantized: false,
+            folder,
+        }
+    }
+
     /// The network of a file `NAME.embdl` or `NAME-int8.embdl`, with an `.onnx` beside it.
     pub(super) fn of_file(file: &Path) -> Result<Self> {
         let onnx = file.with_extension("onnx");
@@ -155,6 +179,17 @@ mod tests {
         assert!(error.to_string().contains("my-cnn-int8.onnx is missing"), "{error:#}");
         assert_eq!((network.name.as_str(), network.ours[0].0), ("my-cnn", Precision::Int8));
         assert!(network.is_quantized);
+    }
+
+    #[test]
+    fn a_file_alone_is_called_after_itself_or_its_folder() {
+        let of = |file: &str| {
+            let network = Network::of_model(file.into());
+            (network.name, network.ours[0].0)
+        };
+        assert_eq!(of("x/lenet-5/int8.embdl"), ("lenet-5".into(), Precision::Int8));
+        assert_eq!(of("lenet-5-fp32.embdl"), ("lenet-5".into(), Precision::Fp32));
+        assert_eq!(of("x/lenet-5.embdl"), ("lenet-5".into(), Precision::Compressed));
     }
 
     #[test]

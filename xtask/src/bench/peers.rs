@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use kind::Kind;
 use level::{Level, Peers, pinned};
 use program::Program;
-use record::{Circumstances, Outcome, Peer, Ran, Record};
+pub(super) use record::{Circumstances, append};
+use record::{Outcome, Peer, Ran, Record};
 use std::path::{Path, PathBuf};
 
 /// Which peers, and where to put what they took.
@@ -81,7 +82,7 @@ pub(super) fn compare(
             let found = bench.group(network, ours)?;
             print!("{}", table::table(&found));
             if let Some(file) = setting.json {
-                record::append(file, &found)?;
+                append(file, &found)?;
             }
             records.extend(found);
         }

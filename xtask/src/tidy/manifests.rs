@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -11,7 +11,11 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("embdl-data", &["embdl-core"]),
     ("embdl-train", &["embdl-core", "embdl-graph", "embdl-data"]),
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
-    ("embdl-bench", &["embdl-core", "embdl-data", "embdl-file", "rt-atom", "rt-arm"]),
+    (
+        "embdl-bench",
+        &["embdl-core", "embdl-data", "embdl-file", "embdl-slots", "rt-atom", "rt-arm"],
+    ),
+    ("embdl-slots", &[]),
     (
         "embdl-flow",
         &[

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
-    Clock, FileTuner, Greeting, Input, RuntimeChoice, choices, chosen, nanoseconds, open, retest,
-    serve, time,
+    Clock, FileTuner, Greeting, Input, RuntimeChoice, answer, check, choices, chosen, install,
+    nanoseconds, open, retest, roll_back, serve, time,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
@@ -25,16 +25,23 @@ Usage:
   embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--threads N]
                      [--tune]
   embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--tune]
+  embdl-runner answer MODEL [--runtime NAME] [--isa LEVEL]
+  embdl-runner install|check|roll-back FOLDER
 
 Without --runtime and --isa every runtime at every level that this machine has takes its turn. Each result is one line
 of JSON. `serve` runs as often as each line of its input says and answers with the times: for benches in which
-programs take turns. --tune chooses kernels by measuring them, once a machine. --threads 0
+programs take turns. `answer` prints what the model
+answers to a known input. `install` puts what arrived in FOLDER/incoming into the slot that is not in use and turns
+FOLDER/current to it, if each model answers as the .answer beside it says; `check` tests the version in use, and
+`roll-back` turns to the one before. A loss of power leaves one of the two. --tune chooses kernels by measuring them, once a machine. --threads 0
 is as many as there are fast cores; the scalar reference has one. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
   qemu-aarch64 -cpu cortex-a57 embdl-runner test lenet-5.embdl --dataset fashion-mnist --isa neon
   embdl-runner bench lenet-5.embdl --runtime native --seconds 2
+  embdl-runner answer lenet-5.embdl > lenet-5.answer
+  embdl-runner check embdl
 ";
 
 #[derive(Default)]
@@ -61,7 +68,9 @@ fn main() -> Result<()> {
             Ok(())
         }
         "test" | "bench" => run(&arguments),
-        "serve" => answer(&arguments),
+        "serve" => serve_requests(&arguments),
+        "answer" => record_answer(&arguments),
+        "install" | "check" | "roll-back" => version(&arguments),
         other => bail!("no command {other:?}\n\n{HELP}"),
     }
 }
@@ -103,7 +112,7 @@ fn input(session: &dyn Session, dataset: Option<&Dataset>) -> Result<Input> {
 }
 
 /// The first of the chosen runtimes answers requests.
-fn answer(arguments: &Arguments) -> Result<()> {
+fn serve_requests(arguments: &Arguments) -> Result<()> {
     let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
     let choice = wanted(arguments)?.swap_remove(0);
     // As peers do, loading begins with the file.
@@ -129,6 +138,31 @@ fn answer(arguments: &Arguments) -> Result<()> {
         Clock::Wall
     };
     Ok(serve(session.as_mut(), greeting, clock, stdin, stdout)?)
+}
+
+/// What the first of the chosen runtimes answers, the scalar reference where none is named.
+fn record_answer(arguments: &Arguments) -> Result<()> {
+    let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
+    let choice = wanted(arguments)?.swap_remove(0);
+    let file = ModelFile::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(file.bytes(), &Limits::default())
+        .with_context(|| format!("reading {}", path.display()))?;
+    let mut session = load(&model, &file, &choice, None, arguments)?;
+    println!("{}", serde_json::to_string(&answer(session.as_mut())?)?);
+    Ok(())
+}
+
+/// Installs, checks or turns back a version of this program and its models.
+fn version(arguments: &Arguments) -> Result<()> {
+    let root = arguments.model.as_ref().with_context(|| format!("no FOLDER given\n\n{HELP}"))?;
+    // Each step is printed when it is done, for those who cut the power in between.
+    let version = match arguments.command.as_str() {
+        "install" => install(root, |step| println!("{step}")),
+        "check" => check(root),
+        _ => roll_back(root),
+    };
+    println!("{}", serde_json::to_string(&version?)?);
+    Ok(())
 }
 
 fn load(

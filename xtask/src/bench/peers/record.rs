@@ -3,6 +3,7 @@ use crate::process::output;
 use crate::workspace;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
@@ -134,8 +135,15 @@ impl Circumstances {
     }
 }
 
-/// The records in `file`; none where it does not exist yet.
+/// The records of comparisons in `file`; none where it does not exist yet. Other benches append to such files too.
 pub(in crate::bench) fn read(file: &Path) -> Result<Vec<Record>> {
+    let all = read_all(file)?;
+    let is_ours = |record: &&Value| record.get("peers_isa").is_some();
+    let records = all.iter().filter(is_ours).map(Record::deserialize).collect::<Result<_, _>>();
+    records.with_context(|| format!("{} holds other things than records", file.display()))
+}
+
+fn read_all(file: &Path) -> Result<Vec<Value>> {
     if !file.exists() {
         return Ok(Vec::new());
     }
@@ -146,9 +154,11 @@ pub(in crate::bench) fn read(file: &Path) -> Result<Vec<Record>> {
 }
 
 /// Adds `records` behind those that `file` holds: an array with a record a line.
-pub(in crate::bench) fn append(file: &Path, records: &[Record]) -> Result<()> {
-    let mut all = read(file)?;
-    all.extend_from_slice(records);
+pub(in crate::bench) fn append(file: &Path, records: &[impl Serialize]) -> Result<()> {
+    let mut all = read_all(file)?;
+    for record in records {
+        all.push(serde_json::to_value(record)?);
+    }
     let lines: Vec<String> =
         all.iter().map(serde_json::to_string).collect::<serde_json::Result<_>>()?;
     let writing = || format!("writing {}", file.display());
@@ -215,10 +225,11 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("embdl-records-{}", std::process::id()));
         let file = folder.join("peers.json");
         append(&file, core::slice::from_ref(&record)).unwrap();
+        append(&file, &[serde_json::json!({ "source": "emulated" })]).unwrap();
         append(&file, &[record.clone(), record.clone()]).unwrap();
         let all = read(&file).unwrap();
         std::fs::write(&file, "{}").unwrap();
-        let error = append(&file, &[]).unwrap_err();
+        let error = append(&file, &[0; 0]).unwrap_err();
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(all, [record.clone(), record.clone(), record]);
         assert!(error.to_string().contains("other things"), "{error:#}");
