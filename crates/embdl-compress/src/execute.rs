@@ -102,8 +102,9 @@ impl Executor<'_> {
         input: impl Fn(usize, usize) -> Buffer + Sync,
         take: impl Fn(usize, Vec<Buffer>, &[TensorSpec]) -> T + Sync,
     ) -> Result<Vec<T>, CompressError> {
-        let lowered = lower(graph, PLAIN)?;
-        self.run_model(&lowered.model(), count, input, take)
+        // A session has its own form of the weights: what it was loaded from goes before it runs.
+        let sessions = self.load(&lower(graph, PLAIN)?.model(), count.min(8))?;
+        Self::run_sessions(sessions, count, input, take)
     }
 
     /// The same for a model.
@@ -114,7 +115,15 @@ impl Executor<'_> {
         input: impl Fn(usize, usize) -> Buffer + Sync,
         take: impl Fn(usize, Vec<Buffer>, &[TensorSpec]) -> T + Sync,
     ) -> Result<Vec<T>, CompressError> {
-        let sessions = self.load(model, count.min(8))?;
+        Self::run_sessions(self.load(model, count.min(8))?, count, input, take)
+    }
+
+    fn run_sessions<T: Send>(
+        sessions: Vec<Box<dyn Session>>,
+        count: usize,
+        input: impl Fn(usize, usize) -> Buffer + Sync,
+        take: impl Fn(usize, Vec<Buffer>, &[TensorSpec]) -> T + Sync,
+    ) -> Result<Vec<T>, CompressError> {
         let next = AtomicUsize::new(0);
         let results: Mutex<Vec<Option<T>>> = Mutex::new((0..count).map(|_| None).collect());
         let work = |mut session: Box<dyn Session>| -> Result<(), CompressError> {

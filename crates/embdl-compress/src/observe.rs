@@ -81,8 +81,7 @@ pub(crate) fn floats(graph: &Graph) -> Graph {
     }
     for param in &mut free.params {
         if param.form != Form::Free || param.mask.is_some() {
-            let values = param.effective();
-            param.values_mut().copy_from_slice(&values);
+            param.set_values(param.effective());
             param.form = Form::Free;
             param.mask = None;
         }

@@ -69,12 +69,13 @@ pub(crate) fn report(
     graph: &mut Graph,
     change: impl FnOnce(&mut Graph) -> Result<(), CompressError>,
 ) -> Result<PassReport, CompressError> {
-    let before: Vec<Vec<f32>> = graph.layers().map(|(_, param)| param.effective()).collect();
+    let before = graph.clone();
     change(graph)?;
     graph.validate()?;
     let mut report = PassReport::of(pass, graph);
-    for (layer, ((_, param), before)) in report.layers.iter_mut().zip(graph.layers().zip(&before)) {
-        layer.error = relative_error(before, &param.effective());
+    let params = before.layers().zip(graph.layers());
+    for (layer, ((_, before), (_, after))) in report.layers.iter_mut().zip(params) {
+        layer.error = relative_error(&before.effective(), &after.effective());
     }
     Ok(report)
 }

@@ -2,7 +2,7 @@
 
 use embdl_core::quant::quantize_symmetric;
 use embdl_core::tensor::Shape;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArcArray, IxDyn};
 use serde::{Deserialize, Serialize};
 
 /// What a parameter is to its layer.
@@ -29,8 +29,8 @@ pub struct Param {
     pub role: ParamRole,
     /// `[co, kh, kw, ci / groups]`, `[out, in]`, or `[co]`.
     pub shape: Shape,
-    /// Values before constraints, row-major.
-    pub latent: ArrayD<f32>,
+    /// Values before constraints, row-major. Copies of a graph share them until one of them changes its own.
+    pub latent: ArcArray<f32, IxDyn>,
     /// `false` where the weight is held at zero. As long as the tensor.
     pub mask: Option<Vec<bool>>,
     /// What values the weights may take.
@@ -68,7 +68,7 @@ impl Param {
     #[must_use]
     pub fn new(name: impl Into<String>, role: ParamRole, shape: Shape, values: Vec<f32>) -> Self {
         let dims: Vec<usize> = shape.iter().collect();
-        let latent = ArrayD::from_shape_vec(IxDyn(&dims), values)
+        let latent = ArcArray::from_shape_vec(IxDyn(&dims), values)
             .expect("as many values as the shape has elements");
         Self { name: name.into(), role, shape, latent, mask: None, form: Form::Free }
     }
@@ -94,13 +94,22 @@ impl Param {
         self.latent.as_slice().expect("latent arrays are in standard layout")
     }
 
-    /// Latent values, row-major, to change.
+    /// Latent values, row-major, to change; where a copy shares them, this one gets its own.
     ///
     /// # Panics
     /// If somebody replaced `latent` by an array that is not in standard layout.
     #[must_use]
     pub fn values_mut(&mut self) -> &mut [f32] {
         self.latent.as_slice_mut().expect("latent arrays are in standard layout")
+    }
+
+    /// Takes other latent values, row-major, in the place of the present ones.
+    ///
+    /// # Panics
+    /// If they are not as many.
+    pub fn set_values(&mut self, values: Vec<f32>) {
+        self.latent = ArcArray::from_shape_vec(self.latent.raw_dim(), values)
+            .expect("as many values as the tensor has elements");
     }
 
     /// The integer levels of the weights where the form has a step or scales; zero where masked.

@@ -77,6 +77,10 @@ impl Lowering<'_> {
     }
 
     fn float_weight(&self, param: &Param) -> Result<OwnedTensor, CompressError> {
+        if param.form == Form::Free && param.mask.is_none() {
+            let data = WeightData::F32(param.values());
+            return Ok(smallest(param.shape, Scales::None, data, self.allowed())?);
+        }
         let values = param.effective();
         if let Form::Shared { .. } = param.form {
             let mut book: Vec<f32> = values.clone();

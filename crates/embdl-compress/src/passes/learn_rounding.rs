@@ -9,7 +9,7 @@ use core::fmt;
 
 use embdl_core::op::Op;
 use embdl_core::runtime::Runtime;
-use embdl_graph::{Form, Graph, Param};
+use embdl_graph::{Form, Graph};
 
 use crate::error::CompressError;
 use crate::pass::{Pass, PassReport, report};
@@ -96,13 +96,9 @@ impl LearnRounding<'_> {
             let problem = Problem { moments, depth, scales, limit };
             problem.solve(self.runtime, &mut chosen[own], self.steps)?;
         }
-        store(&mut graph.params[id], chosen);
+        graph.params[id].set_values(chosen);
         Ok(())
     }
-}
-
-fn store(param: &mut Param, values: Vec<f32>) {
-    param.values_mut().copy_from_slice(&values);
 }
 
 /// Second moments, as means over positions.

@@ -1,6 +1,7 @@
 //! A naive float evaluator of graphs, and what the tests share.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod mutate;
 pub(crate) mod peer;
 pub(crate) mod proto;
 pub(crate) mod random;

@@ -5,12 +5,14 @@ Needs torch, torchvision, onnx, onnxscript, onnxruntime. Weights are random; sta
 away from 0 and 1, so that folding them wrongly shows. FOLDER gets NAME.onnx (and files beside it), NAME.json with
 dimensions, NAME.inI and NAME.outI with the values as 32-bit floats in ONNX's order. What an exporter cannot write is said.
 """
+import importlib.metadata
 import json
 import pathlib
 import sys
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 import torchvision.models as zoo
@@ -74,6 +76,8 @@ MODELS = {
     "vgg11": (zoo.vgg11_bn, 224),
     "mobilenet_v2": (zoo.mobilenet_v2, 96),
     "mobilenet_v3_small": (zoo.mobilenet_v3_small, 96),
+    "vgg16": (zoo.vgg16, 224),
+    "squeezenet1_0": (zoo.squeezenet1_0, 96),
     "squeezenet1_1": (zoo.squeezenet1_1, 96),
     "resnet18": (zoo.resnet18, 64),
     "shufflenet_v2_x0_5": (zoo.shufflenet_v2_x0_5, 64),
@@ -113,10 +117,13 @@ def write(name, model, size, dynamo):
         result.astype(np.float32).tofile(FOLDER / f"{full}.out{at}")
     record = {"inputs": [list(x.shape)], "outputs": [list(result.shape) for result in results]}
     (FOLDER / f"{full}.json").write_text(json.dumps(record))
-    print(f"{full}: written")
+    opset = next(entry.version for entry in onnx.load(path, load_external_data=False).opset_import if entry.domain == "")
+    print(f"{full}: written, opset {opset}", flush=True)
 
 
 FOLDER.mkdir(parents=True, exist_ok=True)
+for package in ["torch", "torchvision", "onnxscript", "onnx", "onnxruntime"]:
+    print(package, importlib.metadata.version(package))
 for name, (build, size) in MODELS.items():
     if WANTED and name not in WANTED:
         continue
