@@ -135,18 +135,22 @@ fn emulated_board() -> Result<Option<&'static str>> {
     }
     let folder = workspace::root().join("out/ci");
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    // The tests have built the command already.
-    run_shown(cargo().args(["build", "--package", "embdl-cli", "--bin", "embdl"]))?;
+    // The tests on the host have built the command; built alone, it would be with other features, and take minutes.
     let embdl = workspace::Metadata::read()?.target_directory.join("debug/embdl");
+    if !embdl.exists() {
+        run_shown(cargo().args(["build", "--package", "embdl-cli", "--bin", "embdl"]))?;
+    }
     let models = ["lenet-300-100", "lenet-5"].map(|name| folder.join(format!("{name}-int8.embdl")));
     for (name, model) in ["lenet-300-100", "lenet-5"].iter().zip(&models) {
         let mut command = Command::new(&embdl);
         command.args(["zoo", name, "--precision", "int8", "--out"]).arg(model);
         run_shown(&mut command)?;
     }
+    let this = || std::env::current_exe().map(Command::new).context("looking for this program");
+    run_shown(this()?.args(["build", "--target", "aarch64", "--static"]))?;
     let machine = Machine::at(workspace::root().join("out/board/proof"))?;
     let proved = board::prove(&machine, [&models[0], &models[1]], 3).and_then(|()| {
-        let mut bench = Command::new(std::env::current_exe().context("looking for this program")?);
+        let mut bench = this()?;
         bench.args(["bench", "--target", "aarch64", "--board", "emulated", "--model"]);
         let (variable, value) = machine.variable();
         run_shown(bench.arg(&models[1]).env(variable, value))

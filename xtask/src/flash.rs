@@ -76,7 +76,14 @@ pub(crate) fn check(board: &Reached) -> Result<String> {
 
 /// Runs a command of the runner that is in a folder of the board.
 fn command(board: &Reached, folder: &str, verb: &str) -> Result<String> {
-    board.remote.run(&line(board, folder, verb))
+    let said = board.remote.run(&line(board, folder, verb));
+    let is_missing = |error: &anyhow::Error| format!("{error:#}").contains("not found");
+    said.map_err(|error| match is_missing(&error) {
+        true => {
+            error.context("nothing is installed there: `cargo xtask flash` without --check does so")
+        }
+        false => error,
+    })
 }
 
 /// The line for the board's shell.

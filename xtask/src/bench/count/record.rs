@@ -28,8 +28,8 @@ pub(super) struct Record {
     /// The whole file.
     file_bytes: u64,
     nodes: Vec<Node>,
-    peers: Vec<Peer>,
-    /// Instructions of the best peer over ours: above 1 ours takes fewer. Absent where no peer was counted.
+    /// No peer is counted yet; the keys are those of comparisons by time.
+    peers: [(); 0],
     ratio_to_best_peer: Option<f64>,
     #[serde(flatten)]
     circumstances: Circumstances,
@@ -46,18 +46,6 @@ pub(super) struct Node {
     pub(super) instructions: u64,
     memory_instructions: u64,
     simd_instructions: u64,
-}
-
-/// A peer: what it took, or why it was not counted.
-#[derive(Clone, Debug, Serialize)]
-struct Peer {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instructions: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
 }
 
 /// By what, when and of what it was counted.
@@ -129,7 +117,7 @@ impl Record {
             branch_instructions: count.branches,
             file_bytes: file.metadata().map_or(0, |data| data.len()),
             nodes,
-            peers: Vec::new(),
+            peers: [],
             ratio_to_best_peer: None,
             circumstances: circumstances.clone(),
         }
@@ -172,22 +160,12 @@ impl Record {
 /// A row for each record.
 pub(super) fn table(records: &[Record]) -> String {
     let mut text = format!(
-        "{:<16} {:<11} {:<8} {:<12} {:>14} {:>12} {:>14} {:>12} {:>16}  source\n",
-        "model",
-        "precision",
-        "isa",
-        "CPU",
-        "instructions",
-        "memory",
-        "simd",
-        "branches",
-        "best peer / ours"
+        "{:<16} {:<11} {:<8} {:<12} {:>14} {:>12} {:>14} {:>12}  source\n",
+        "model", "precision", "isa", "CPU", "instructions", "memory", "simd", "branches",
     );
     for record in records {
-        let ratio =
-            record.ratio_to_best_peer.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"));
         text += &format!(
-            "{:<16} {:<11} {:<8} {:<12} {:>14} {:>12} {:>14} {:>12} {ratio:>16}  {}\n",
+            "{:<16} {:<11} {:<8} {:<12} {:>14} {:>12} {:>14} {:>12}  {}\n",
             record.model,
             record.precision,
             record.isa,
