@@ -34,6 +34,9 @@ const NR: usize = 8;
 const WORDS: usize = 8;
 /// Bytes of words and products that a band aims at: half of a small second-level cache.
 const BAND_BYTES: usize = 256 * 1024;
+/// Bytes of weights beyond which a layer is left to GEMM: they are eight times those of a 3x3 window, in memory that small
+/// boards do not have.
+const WEIGHT_BYTES: usize = 8 << 20;
 /// Words between the places of a band, so that they do not fall into the same set of a cache.
 const GAP: usize = 32;
 /// Bytes to which parts of the scratch are aligned.
@@ -87,7 +90,8 @@ impl Plan {
         let fit = (BAND_BYTES / tile).max(2 * ROWS);
         // Bands of about equal size, in whole tiles of products.
         let band = total.div_ceil(total.div_ceil(fit)).next_multiple_of(ROWS);
-        Some(Self { problem: *problem, channels, depth, blocks, tiles, band })
+        let plan = Self { problem: *problem, channels, depth, blocks, tiles, band };
+        (plan.weight_bytes() <= WEIGHT_BYTES).then_some(plan)
     }
 
     /// Words of a row of a product.
