@@ -1,6 +1,6 @@
 //! A file's bytes are given back while a model is loaded: all of them, a large layer's piece by piece.
 
-use std::ops::Range;
+use core::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use embdl_core::kernels::Reference;
