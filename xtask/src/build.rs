@@ -84,10 +84,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 }
             }
         }
-        if let (Libc::Glibc(wanted), elf::Needs::Glibc(major, minor)) = (libc, needs) {
-            if workspace::version(wanted).is_some_and(|wanted| (major, minor) > wanted) {
-                bail!("{} needs glibc {major}.{minor}, not {wanted}", program.display());
-            }
+        if let (Libc::Glibc(wanted), elf::Needs::Glibc(major, minor)) = (libc, needs)
+            && workspace::version(wanted).is_some_and(|wanted| (major, minor) > wanted)
+        {
+            bail!("{} needs glibc {major}.{minor}, not {wanted}", program.display());
         }
         if libc == Libc::Static && needs != elf::Needs::Nothing && program == &programs.runner {
             bail!("{} is not static: {needs}", program.display());

@@ -228,7 +228,7 @@ fn modules(packages: &Path) -> Result<Vec<PathBuf>> {
         };
         files.iter().find(has_name).cloned()
     };
-    Ok(MODULES.iter().filter_map(|module| find(&module)).collect())
+    Ok(MODULES.iter().filter_map(find).collect())
 }
 
 /// A library of the unpacked packages.
