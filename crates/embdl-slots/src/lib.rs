@@ -173,8 +173,8 @@ impl<D: Disk> Slots<D> {
     /// # Errors
     /// If the slot has no version, or a damaged one.
     pub fn check(&self, slot: Slot) -> Result<Sums, SlotError> {
-        let has_list = self.names(slot.name())?.iter().any(|name| name == SUMS);
-        if !has_list {
+        let has_slot = self.names("")?.iter().any(|name| name == slot.name());
+        if !has_slot || !self.names(slot.name())?.iter().any(|name| name == SUMS) {
             return Err(SlotError::Empty { place: slot.name() });
         }
         self.verified(slot.name())
