@@ -39,14 +39,18 @@ impl Compiler {
             command.env_remove("LD_LIBRARY_PATH");
         }
         command.args(verb).args(["--target", &self.triple]);
-        if let Some(parts) = self.from_source {
-            // The flag is an unstable one, which a stable compiler accepts only when told so.
-            command.env("RUSTC_BOOTSTRAP", "1").arg(format!("-Zbuild-std={parts}"));
-            if parts == SMALL_STD {
-                command.arg("-Zbuild-std-features=optimize_for_size");
-            }
-        }
+        self.build_std(&mut command);
         command
+    }
+
+    /// Lets a command of cargo compile the parts of the standard library that have to be.
+    pub(crate) fn build_std(&self, command: &mut Command) {
+        let Some(parts) = self.from_source else { return };
+        // The flag is an unstable one, which a stable compiler accepts only when told so.
+        command.env("RUSTC_BOOTSTRAP", "1").arg(format!("-Zbuild-std={parts}"));
+        if parts == SMALL_STD {
+            command.arg("-Zbuild-std-features=optimize_for_size");
+        }
     }
 
     /// The same with a standard library of its own, without backtraces, where the sources of it can be had.

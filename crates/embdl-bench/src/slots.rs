@@ -107,3 +107,73 @@ fn answers(model: &Path) -> Result<(), Box<dyn core::error::Error>> {
     expected.compare(&answer(session.as_mut())?)?;
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use embdl_core::metadata::Metadata;
+    use embdl_core::model::{Model, Node, Value};
+    use embdl_core::op::Op;
+    use embdl_core::tensor::{Shape, ValueType};
+    use embdl_slots::{INCOMING, SUMS, checksum};
+
+    use super::*;
+
+    fn softmax() -> Model<'static> {
+        let kind = ValueType::f32(Shape::matrix(1, 4));
+        let value = |name: &str| Value { name: name.into(), kind };
+        Model {
+            name: "softmax".into(),
+            values: vec![value("in"), value("out")],
+            nodes: vec![Node {
+                name: "softmax".into(),
+                op: Op::Softmax,
+                inputs: vec![0],
+                output: 1,
+                weight: None,
+                bias: None,
+            }],
+            tensors: vec![],
+            inputs: vec![0],
+            outputs: vec![1],
+            metadata: Metadata::default(),
+        }
+    }
+
+    /// Lets a version with the model and this answer arrive below `root`.
+    fn arrive(root: &Path, expected: &Answer) {
+        let incoming = root.join(INCOMING);
+        fs::create_dir_all(&incoming).unwrap();
+        let files = [
+            ("softmax.embdl", format::write(&softmax()).unwrap()),
+            ("softmax.answer", serde_json::to_vec(expected).unwrap()),
+        ];
+        let mut sums = String::new();
+        for (name, content) in files {
+            sums += &format!("{}  {name}\n", checksum(&content));
+            fs::write(incoming.join(name), content).unwrap();
+        }
+        fs::write(incoming.join(SUMS), sums).unwrap();
+    }
+
+    #[test]
+    fn a_version_is_installed_if_its_models_answer_as_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        assert!(matches!(check(root), Err(SlotError::Empty { .. })));
+        let reference = open("reference").unwrap();
+        let mut session = reference.load(&softmax(), &LoadOptions::default()).unwrap();
+        let right = answer(session.as_mut()).unwrap();
+        arrive(root, &right);
+        let version = install(root, |_| {}).unwrap();
+        assert_eq!((version.slot, &version.models[..]), ("a", &["softmax.embdl".to_owned()][..]));
+        let mut wrong = right.clone();
+        wrong.values[2] += 0.1;
+        arrive(root, &wrong);
+        let error = install(root, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("output 2 is"), "{error}");
+        assert_eq!(check(root).unwrap().slot, "a");
+        arrive(root, &right);
+        assert_eq!(install(root, |_| {}).unwrap().slot, "b");
+        assert_eq!(roll_back(root).unwrap().slot, "a");
+    }
+}

@@ -1,7 +1,7 @@
 //! Cargo with the compiler, the linker, the C library and the flags for a target.
 use crate::process::{cargo, find_program, say};
 use crate::targets::Target;
-use crate::toolchain::{self, AARCH64};
+use crate::toolchain::{self, AARCH64, Compiler};
 use crate::workspace::root;
 use crate::{python, setup};
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,9 @@ pub(crate) enum Libc<'a> {
     /// It is in the program.
     Static,
 }
+
+/// What unwinding needs; where a panic ends the program, nothing does.
+const NO_UNWINDING: &str = "-Cforce-unwind-tables=no";
 
 /// `cargo build` for a target, and the triple that it builds for; none is this machine's.
 pub(super) fn compiler(
@@ -34,7 +37,11 @@ pub(super) fn compiler(
     };
     let (mut command, built, more) = match libc {
         Libc::OfCompiler => (of_compiler(triple)?, triple.to_owned(), String::new()),
-        Libc::Glibc(version) => (zig(triple, version)?, triple.to_owned(), String::new()),
+        Libc::Glibc(version) => {
+            let compiler = small(toolchain::active(triple)?, profile);
+            let flags = if compiler.builds_std() { NO_UNWINDING } else { "" };
+            (zig(&compiler, triple, version)?, triple.to_owned(), flags.to_owned())
+        }
         Libc::Static => with_libc(triple, profile)?,
     };
     let flags = format!("{} {more}", target.rustflags());
@@ -65,12 +72,10 @@ fn with_libc(triple: &str, profile: &str) -> Result<(Command, String, String)> {
             return Ok((of_compiler(triple)?, triple.to_owned(), flags));
         }
     };
+    let compiler = small(compiler, profile);
     let mut flags = Vec::new();
-    // The compiled standard library has a quarter of a megabyte for showing backtraces; where its sources are, it is
-    // compiled without.
-    let compiler = if profile == super::BOARD { compiler.with_own_std() } else { compiler };
     if compiler.builds_std() {
-        flags.push("-Cforce-unwind-tables=no".to_owned());
+        flags.push(NO_UNWINDING.to_owned());
         // musl needs 128-bit floats, which only the compiled copy of the compiler's own library has.
         flags.extend(compiler.builtins()?.map(|file| format!("-Clink-arg={}", file.display())));
     }
@@ -81,11 +86,18 @@ fn with_libc(triple: &str, profile: &str) -> Result<(Command, String, String)> {
     Ok((command, musl, flags.join(" ")))
 }
 
+/// The compiled standard library has a quarter of a megabyte for showing backtraces; for a board it is compiled without,
+/// where its sources are.
+fn small(compiler: Compiler, profile: &str) -> Compiler {
+    if profile == super::BOARD { compiler.with_own_std() } else { compiler }
+}
+
 /// Cargo for a triple with an old glibc: zig links against any version of it.
-fn zig(triple: &str, version: &str) -> Result<Command> {
-    say(toolchain::active(triple)?.explanation);
+fn zig(compiler: &Compiler, triple: &str, version: &str) -> Result<Command> {
+    say(&compiler.explanation);
     let mut command = cargo();
     command.args(["zigbuild", "--target", &format!("{triple}.{version}")]);
+    compiler.build_std(&mut command);
     if find_program("cargo-zigbuild").is_none() {
         let list = root().join("xtask/zig/requirements.txt");
         let python = python::environment("zig", &list)?;
