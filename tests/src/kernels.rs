@@ -1,11 +1,13 @@
 //! Problems of single kernels, on slices that end at unreadable pages.
 
+mod convolution_q8;
 mod depthwise;
 mod gemm;
 mod pointwise;
 mod pool;
 mod rows;
 
+pub use convolution_q8::{convolution_q8, convolution_q8_range, convolution_q8_threads};
 pub use depthwise::{depthwise_f32, depthwise_q8};
 pub use gemm::{gemm_f32, gemm_q8};
 pub use pointwise::{

@@ -3,7 +3,6 @@
 #![cfg(all(target_arch = "x86_64", unix))]
 
 mod convolution;
-mod convolution_q8;
 mod gemm;
 mod rows;
 mod window;

@@ -1,0 +1,236 @@
+//! Integer convolutions in the ways that kernels have of their own, against plain loops.
+
+use std::collections::BTreeSet;
+
+use embdl_core::kernels::{
+    ConvProblem, ConvQ8, ConvWay, ConvWeights, Kernels, OneThread, OutQ8, Parallel, WindowGeometry,
+};
+use embdl_core::quant::Requant;
+use embdl_testkit::{Guarded, Random};
+
+use super::{check_q8, requants};
+use crate::report::Report;
+
+/// What a case computes: input, kernel, stride, pads (top, left, bottom, right), output channels, groups.
+type Case = ([usize; 3], [usize; 2], [usize; 2], [usize; 4], usize, usize);
+
+const CASES: [Case; 29] = [
+    ([3, 3, 16], [3; 2], [1; 2], [0; 4], 16, 1),
+    ([1, 1, 17], [3; 2], [1; 2], [1; 4], 16, 1),
+    ([4, 4, 32], [3; 2], [1; 2], [1; 4], 33, 1),
+    ([6, 7, 20], [3; 2], [1; 2], [1; 4], 40, 1),
+    ([8, 8, 64], [3; 2], [1; 2], [1, 0, 0, 1], 16, 1),
+    ([13, 13, 48], [3; 2], [1; 2], [1; 4], 64, 2),
+    ([12, 5, 18], [3; 2], [1; 2], [2, 3, 1, 0], 19, 1),
+    ([30, 29, 16], [3; 2], [1; 2], [1; 4], 24, 1),
+    ([5, 64, 33], [3; 2], [1; 2], [1; 4], 31, 1),
+    ([70, 30, 70], [3; 2], [1; 2], [1; 4], 9, 1),
+    ([28, 28, 1], [5; 2], [1; 2], [0; 4], 20, 1),
+    ([12, 12, 20], [5; 2], [1; 2], [0; 4], 50, 1),
+    ([11, 9, 24], [5; 2], [1; 2], [2; 4], 34, 2),
+    ([9, 10, 4], [7; 2], [1; 2], [3; 4], 8, 1),
+    ([9, 10, 12], [3, 4], [1; 2], [0, 1, 1, 0], 3, 3),
+    ([31, 33, 3], [3; 2], [2; 2], [1; 4], 32, 1),
+    ([19, 17, 3], [3; 2], [2; 2], [1; 4], 70, 1),
+    ([35, 29, 3], [11; 2], [4; 2], [0, 2, 1, 2], 37, 1),
+    ([9, 40, 2], [2, 5], [3, 1], [1, 4, 0, 6], 9, 1),
+    ([3, 2, 5], [5; 2], [1; 2], [4; 4], 3, 1),
+    ([17, 6, 4], [3, 1], [1, 2], [0, 0, 5, 0], 8, 1),
+    ([20, 20, 12], [1; 2], [2; 2], [0; 4], 16, 1),
+    ([64, 64, 8], [3; 2], [2; 2], [1, 1, 0, 0], 50, 1),
+    ([7, 70, 40], [4, 3], [1; 2], [1; 4], 65, 1),
+    ([5, 7, 33], [1; 2], [1; 2], [0; 4], 31, 1),
+    ([9, 3, 24], [1; 2], [1; 2], [0; 4], 18, 3),
+    ([13, 1, 64], [1; 2], [1; 2], [0; 4], 32, 1),
+    ([1, 1, 6], [1; 2], [1; 2], [0; 4], 5, 1),
+    ([1, 2, 3], [3; 2], [1; 2], [5, 7, 4, 9], 5, 1),
+];
+
+fn problem((input, kernel, stride, pads, n, groups): Case, dilation: [usize; 2]) -> ConvProblem {
+    let [top, left, bottom, right] = pads;
+    let span = [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis] + 1);
+    let geometry = WindowGeometry {
+        input,
+        output: [
+            (input[0] + top + bottom - span[0]) / stride[0] + 1,
+            (input[1] + left + right - span[1]) / stride[1] + 1,
+        ],
+        kernel,
+        stride,
+        dilation,
+        pad_before: [top, left],
+        pad_after: [bottom, right],
+    };
+    ConvProblem { geometry, groups, n, out_stride: n + n % 3, density: 1.0, threads: 1 }
+}
+
+fn problems() -> impl Iterator<Item = ConvProblem> {
+    let apart = ([13, 9, 5], [3; 2], [1; 2], [2, 1, 2, 1], 12, 1);
+    let apart = [[2, 1], [1, 2], [2, 2]].map(|dilation| problem(apart, dilation));
+    let four_channels = ([5, 26, 8], [3; 2], [1; 2], [1; 4], 4, 1);
+    CASES.into_iter().chain([four_channels]).map(|case| problem(case, [1, 1])).chain(apart)
+}
+
+/// Ways that a level of a runtime has at least; the scalar reference has none.
+fn least_ways(kernels: &dyn Kernels) -> usize {
+    match kernels.isa() {
+        "scalar" => 0,
+        _ if cfg!(target_arch = "x86_64") => 2,
+        _ => 1,
+    }
+}
+
+/// Every way that is offered gives the accumulators of plain loops, in the memory that it says: at the limits of the ways to
+/// sum products, and with everything at its extremes.
+pub fn convolution_q8(kernels: &dyn Kernels, report: &mut Report) {
+    let mut random = Random::new(31);
+    let mut names = BTreeSet::new();
+    for (seed, problem) in problems().enumerate() {
+        let ConvProblem { geometry, n, .. } = problem;
+        let zero_point = [0, 128, 255, 7][seed % 4];
+        let ways = kernels.conv_q8_ways(&problem);
+        names.extend(ways.iter().map(|way| way.name));
+        for (limit, is_extreme) in [(32, false), (64, false), (127, false), (127, true)] {
+            let mut weights = random.weights(n * problem.k(), if is_extreme { 1 } else { limit });
+            let mut data = random.bytes(geometry.input_len());
+            if is_extreme {
+                // Both signs, so that sums of many stay in the range of Winograd.
+                weights.iter_mut().for_each(|w| *w = if *w > 0 { 127 } else { -128 });
+                data.iter_mut().for_each(|x| *x = if *x > 99 { 255 } else { 0 });
+            }
+            let bias: Vec<i32> = (0..n).map(|_| random.integer(-9000, 9000)).collect();
+            let of = ConvWeights { weights: &weights, bias: &bias };
+            let case = Convolution { problem, data: &data, of, zero_point };
+            let requants = requants(&mut random, n);
+            let sums = if ways.is_empty() { Vec::new() } else { case.by_loops() };
+            for way in &ways {
+                let what = format!("{} {geometry:?} to {n}, weights to {limit}", way.name);
+                match kernels.conv_q8(way.name, &problem, of, zero_point) {
+                    Some(packed) => case.check(report, &what, &sums, &requants, way, &*packed),
+                    // Small weights of pixels are left to GEMM.
+                    None if problem.is_pointwise() && limit <= 64 => {}
+                    None => report.fail(&what, &"is refused"),
+                }
+            }
+        }
+    }
+    let enough = names.len() >= least_ways(kernels);
+    report.equal(&format!("enough of the ways {names:?}"), &[enough], &[true]);
+}
+
+/// What is beyond the range of Winograd is refused there, and computed by every other way.
+pub fn convolution_q8_range(kernels: &dyn Kernels, report: &mut Report) {
+    let problem = problem(([5, 5, 256], [3; 2], [1; 2], [1; 4], 9, 1), [1, 1]);
+    let data = vec![255; problem.geometry.input_len()];
+    let mut random = Random::new(32);
+    let ways = kernels.conv_q8_ways(&problem);
+    report.equal(&"there are ways", &[ways.len() >= least_ways(kernels)], &[true]);
+    // 255 * 127 * 1100 is above 2^25; small weights and a large bias are too, where the bias is in the sum that is divided.
+    let is_divided = cfg!(target_arch = "aarch64");
+    for (w, bias) in [(127, 0), (-128, 0), (1, 1 << 25), (-1, i32::MIN)] {
+        let weights = vec![w; 9 * problem.k()];
+        let of = ConvWeights { weights: &weights, bias: &[bias; 9] };
+        let case = Convolution { problem, data: &data, of, zero_point: 3 };
+        let sums = case.by_loops();
+        for way in &ways {
+            let packed = kernels.conv_q8(way.name, &problem, of, 3);
+            let is_refused = way.name.starts_with("winograd") && (bias == 0 || is_divided);
+            let what = format!("{} weights of {w}, biases of {bias}", way.name);
+            report.equal(&format!("{what}, refused"), &[packed.is_none()], &[is_refused]);
+            if let Some(packed) = packed {
+                case.check(report, &what, &sums, &requants(&mut random, 9), way, &*packed);
+            }
+        }
+    }
+}
+
+/// Three threads share the work and give the same accumulators.
+pub fn convolution_q8_threads(kernels: &dyn Kernels, report: &mut Report) {
+    let threads = embdl_threads::threads(3).expect("three threads");
+    let mut random = Random::new(33);
+    let mut tried = 0;
+    for case in [
+        ([13, 13, 48], [3; 2], [1; 2], [1; 4], 64, 2),
+        ([30, 21, 20], [5; 2], [1; 2], [2; 4], 70, 1),
+        ([1, 9, 3], [3; 2], [2; 2], [1; 4], 33, 1),
+        ([1, 9, 3], [3; 2], [1; 2], [1; 4], 33, 1),
+        ([19, 5, 24], [1; 2], [1; 2], [0; 4], 18, 1),
+    ] {
+        let problem = ConvProblem { threads: 3, ..problem(case, [1, 1]) };
+        let weights = random.weights(problem.n * problem.k(), 127);
+        let data = random.bytes(problem.geometry.input_len());
+        let of = ConvWeights { weights: &weights, bias: &[] };
+        let case = Convolution { problem, data: &data, of, zero_point: 9 };
+        for way in kernels.conv_q8_ways(&problem) {
+            let Some(packed) = kernels.conv_q8(way.name, &problem, of, 9) else {
+                report.fail(&way.name, &"is refused");
+                continue;
+            };
+            tried += 1;
+            let run = |out: OutQ8<'_>| case.run(&*threads, &way, &*packed, out);
+            check_q8(report, way.name, &case.by_loops(), case.rows(), &[], run);
+        }
+    }
+    report.equal(&"a way is tried", &[tried >= least_ways(kernels)], &[true]);
+}
+
+/// A convolution of levels.
+struct Convolution<'a> {
+    problem: ConvProblem,
+    data: &'a [u8],
+    of: ConvWeights<'a, i8, i32>,
+    zero_point: u8,
+}
+
+impl Convolution<'_> {
+    /// Pixels, channels, and results from one pixel to the next.
+    fn rows(&self) -> [usize; 3] {
+        let ConvProblem { geometry, n, out_stride, .. } = self.problem;
+        [geometry.output[0] * geometry.output[1], n, out_stride]
+    }
+
+    fn run(&self, threads: &dyn Parallel, way: &ConvWay, packed: &dyn ConvQ8, out: OutQ8<'_>) {
+        let data = Guarded::new(self.data);
+        let mut scratch = Guarded::new(&vec![0x5a; way.scratch_bytes]);
+        packed.run(threads, &data, out, &mut scratch);
+    }
+
+    fn check(
+        &self,
+        report: &mut Report,
+        what: &str,
+        sums: &[i64],
+        requants: &[Requant],
+        way: &ConvWay,
+        packed: &dyn ConvQ8,
+    ) {
+        let is_within = packed.weight_bytes() <= way.weight_bytes;
+        report.equal(&format!("{what}, bytes within the estimate"), &[is_within], &[true]);
+        let run = |out: OutQ8<'_>| self.run(&OneThread, way, packed, out);
+        check_q8(report, what, sums, self.rows(), requants, run);
+    }
+
+    /// The accumulators, pixel by pixel; they wrap around as i32 do.
+    fn by_loops(&self) -> Vec<i64> {
+        let ConvProblem { geometry, groups, n, .. } = self.problem;
+        let depth = geometry.input[2] / groups;
+        let mut out = Vec::new();
+        for at in 0..geometry.output[0] * geometry.output[1] {
+            let pixel = [at / geometry.output[1], at % geometry.output[1]];
+            for channel in 0..n {
+                let first = channel / (n / groups) * depth;
+                let mut sum = self.of.bias.get(channel).copied().unwrap_or(0);
+                geometry.for_each_tap(pixel, |pixel, tap| {
+                    let xs = &self.data[pixel * geometry.input[2] + first..][..depth];
+                    let ws = &self.of.weights[channel * self.problem.k() + tap * depth..][..depth];
+                    for (&x, &w) in xs.iter().zip(ws) {
+                        let x = i32::from(x) - i32::from(self.zero_point);
+                        sum = sum.wrapping_add(x * i32::from(w));
+                    }
+                });
+                out.push(i64::from(sum));
+            }
+        }
+        out
+    }
+}
