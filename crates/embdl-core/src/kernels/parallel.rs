@@ -5,6 +5,9 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 
+use super::OutQ8;
+use crate::quant::Requant;
+
 /// Threads that run the tasks of a kernel.
 ///
 /// # Safety
@@ -87,6 +90,56 @@ impl<'a, T> Shared<'a, T> {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         // SAFETY: within the slice that is borrowed for 'a, and disjoint by the contract.
         unsafe { core::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
+    }
+}
+
+/// Integer results that tasks share.
+#[derive(Debug)]
+pub enum SharedOut<'a> {
+    /// Requantized to u8.
+    U8(&'a Requant, Shared<'a, u8>),
+    /// As they are.
+    I32(Shared<'a, i32>),
+}
+
+impl<'a> SharedOut<'a> {
+    /// Shares `out`.
+    #[must_use]
+    pub fn new(out: OutQ8<'a>) -> Self {
+        match out {
+            OutQ8::U8(requant, out) => Self::U8(requant, Shared::new(out)),
+            OutQ8::I32(out) => Self::I32(Shared::new(out)),
+        }
+    }
+
+    /// Number of results that fit.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        match self {
+            Self::U8(_, out) => out.len(),
+            Self::I32(out) => out.len(),
+        }
+    }
+
+    /// Whether no result fits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The results of `range`.
+    ///
+    /// # Safety
+    /// While the part is in use, no other part that overlaps it may be.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn part(&self, range: Range<usize>) -> OutQ8<'_> {
+        match self {
+            // SAFETY: by the contract.
+            Self::U8(requant, out) => OutQ8::U8(requant, unsafe { out.part(range) }),
+            // SAFETY: by the contract.
+            Self::I32(out) => OutQ8::I32(unsafe { out.part(range) }),
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Integer convolutions in ways of their own: exact Winograd.
 
-use embdl_core::kernels::parallel::Shared;
-use embdl_core::kernels::{ConvProblem, ConvWay, ConvWeights, OutQ8, PreparedQ8};
-use embdl_core::quant::Requant;
+use embdl_core::kernels::{ConvProblem, ConvWay, ConvWeights, PreparedQ8};
 
 use crate::detect::Level;
 
@@ -34,27 +32,4 @@ pub(super) fn prepare(
         return None;
     }
     Some(Box::new(Winograd::pack(Plan::new(problem)?, weights, zero_point)?))
-}
-
-/// Results that tasks share.
-#[derive(Debug)]
-enum SharedOut<'a> {
-    U8(&'a Requant, Shared<'a, u8>),
-    I32(Shared<'a, i32>),
-}
-
-impl<'a> SharedOut<'a> {
-    fn new(out: OutQ8<'a>) -> Self {
-        match out {
-            OutQ8::U8(requant, out) => Self::U8(requant, Shared::new(out)),
-            OutQ8::I32(out) => Self::I32(Shared::new(out)),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::U8(_, out) => out.len(),
-            Self::I32(out) => out.len(),
-        }
-    }
 }

@@ -3,9 +3,8 @@
 use core::fmt;
 use core::ops::Range;
 
-use embdl_core::kernels::parallel::Shared;
+use embdl_core::kernels::parallel::{Shared, SharedOut};
 use embdl_core::kernels::{ConvProblem, ConvWay, ConvWeights, OutQ8, PreparedQ8};
-use embdl_core::quant::Requant;
 
 use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
 use crate::simd::words::Words;
@@ -188,34 +187,4 @@ pub(crate) fn prepare<S: Compiled>(
         return Some(Box::new(Direct::pack(level, problem, weights, zero_point)?));
     }
     None
-}
-
-/// Results that tasks share.
-#[derive(Debug)]
-pub(crate) enum SharedOut<'a> {
-    U8(&'a Requant, Shared<'a, u8>),
-    I32(Shared<'a, i32>),
-}
-
-impl<'a> SharedOut<'a> {
-    fn new(out: OutQ8<'a>) -> Self {
-        match out {
-            OutQ8::U8(requant, out) => Self::U8(requant, Shared::new(out)),
-            OutQ8::I32(out) => Self::I32(Shared::new(out)),
-        }
-    }
-
-    /// The results of `range`.
-    ///
-    /// # Safety
-    /// While the part is in use, no other part that overlaps it may be.
-    #[inline(always)]
-    unsafe fn part(&self, range: Range<usize>) -> OutQ8<'_> {
-        match self {
-            // SAFETY: by the contract.
-            Self::U8(requant, out) => OutQ8::U8(requant, unsafe { out.part(range) }),
-            // SAFETY: by the contract.
-            Self::I32(out) => OutQ8::I32(unsafe { out.part(range) }),
-        }
-    }
 }

@@ -16,11 +16,10 @@
 use core::arch::aarch64::*;
 use core::ops::Range;
 
-use embdl_core::kernels::conv::exact::{INVERSE_OF_9, PLACES, fits, transform_weights};
-use embdl_core::kernels::parallel::Shared;
+use embdl_core::kernels::conv::exact::{INVERSE_OF_9, PLACES, Tiles, bias_less_zero_point, fits};
+use embdl_core::kernels::parallel::{Shared, SharedOut};
 use embdl_core::kernels::{ConvProblem, ConvQ8, ConvWeights, OutQ8, Parallel};
 
-use super::SharedOut;
 use crate::kernels::output::Stage;
 use crate::kernels::output::quad::{Levels, Quad, Sums};
 
@@ -57,15 +56,9 @@ pub(super) struct Winograd {
 /// What follows from the shapes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    problem: ConvProblem,
-    /// Input channels of a group.
-    channels: usize,
-    /// The same, rounded up to whole vectors.
+    tiles: Tiles,
+    /// Input channels of a group, rounded up to whole vectors.
     depth: usize,
-    /// Blocks of 3x3 taps in height and width.
-    blocks: [usize; 2],
-    /// Tiles in height and width.
-    tiles: [usize; 2],
     /// Tiles of a band, a multiple of [`ROWS`].
     band: usize,
 }
@@ -73,34 +66,27 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan for `problem`, if it is one of strides and dilations of 1 with windows of 3x3 and more.
     pub(super) fn new(problem: &ConvProblem) -> Option<Self> {
-        let geometry = &problem.geometry;
-        let is_dense = geometry.stride == [1, 1] && geometry.dilation == [1, 1];
-        if !is_dense || geometry.kernel.iter().any(|&taps| taps < 3) {
-            return None;
-        }
-        let channels = geometry.input[2] / problem.groups;
-        let depth = channels.next_multiple_of(WORDS);
-        let blocks = geometry.kernel.map(|taps| taps.div_ceil(3));
-        let tiles = geometry.output.map(|size| size.div_ceil(4));
-        let total = tiles[0] * tiles[1];
+        let tiles = Tiles::new(problem)?;
+        let depth = tiles.channels.next_multiple_of(WORDS);
+        let total = tiles.tile_count();
         if total == 0 || depth == 0 || problem.n == 0 {
             return None;
         }
-        let tile = PLACES * (2 * depth * blocks[0] * blocks[1] + 4 * NR);
+        let tile = PLACES * (2 * depth * tiles.block_count() + 4 * NR);
         let fit = (BAND_BYTES / tile).max(2 * ROWS);
         // Bands of about equal size, in whole tiles of products.
         let band = total.div_ceil(total.div_ceil(fit)).next_multiple_of(ROWS);
-        let plan = Self { problem: *problem, channels, depth, blocks, tiles, band };
+        let plan = Self { tiles, depth, band };
         (plan.weight_bytes() <= WEIGHT_BYTES).then_some(plan)
     }
 
     /// Words of a row of a product.
     const fn k(&self) -> usize {
-        self.depth * self.blocks[0] * self.blocks[1]
+        self.depth * self.tiles.block_count()
     }
 
     const fn panels_of_group(&self) -> usize {
-        (self.problem.n / self.problem.groups).div_ceil(NR)
+        self.tiles.panels_of_group(NR)
     }
 
     /// Words from one place to the next.
@@ -115,7 +101,7 @@ impl Plan {
 
     /// Bytes of a patch: the levels of a tile, and what a vector reads beyond them.
     const fn patch_bytes(&self) -> usize {
-        PLACES * self.channels + WORDS
+        PLACES * self.tiles.channels + WORDS
     }
 
     /// Bytes that a worker has for itself: products or a patch.
@@ -125,20 +111,16 @@ impl Plan {
 
     /// Bytes of scratch.
     pub(super) fn scratch_bytes(&self) -> usize {
-        ALIGNMENT + 2 * self.band_len() + self.problem.threads * self.worker_bytes() + ALIGNMENT
+        ALIGNMENT
+            + 2 * self.band_len()
+            + self.tiles.problem.threads * self.worker_bytes()
+            + ALIGNMENT
     }
 
     /// Bytes of packed weights and biases.
     pub(super) const fn weight_bytes(&self) -> usize {
-        let panels = self.panels_of_group() * self.problem.groups;
+        let panels = self.panels_of_group() * self.tiles.problem.groups;
         panels * NR * (2 * PLACES * self.k() + 4)
-    }
-
-    /// First channel of the result and number of channels of `panel`.
-    fn channels_of(&self, panel: usize) -> (usize, usize) {
-        let width = self.problem.n / self.problem.groups;
-        let (group, index) = (panel / self.panels_of_group(), panel % self.panels_of_group());
-        (group * width + index * NR, NR.min(width - index * NR))
     }
 
     /// Instructions, in those of a product by GEMM at the level. The factors are counted: a product of words, a value that is
@@ -146,11 +128,11 @@ impl Plan {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub(super) fn cost(&self, has_dot: bool) -> f32 {
         let [product, input, result] = if has_dot { [3.9, 16.0, 25.0] } else { [1.4, 8.0, 3.0] };
-        let tiles = self.tiles[0] * self.tiles[1];
+        let tiles = self.tiles.tile_count();
         let rows = (tiles.next_multiple_of(ROWS / 2) * PLACES) as f32;
         let places = (tiles * PLACES) as f32;
-        let width = (self.panels_of_group() * NR * self.problem.groups) as f32;
-        let inputs = places * (self.k() * self.problem.groups) as f32;
+        let width = (self.panels_of_group() * NR * self.tiles.problem.groups) as f32;
+        let inputs = places * (self.k() * self.tiles.problem.groups) as f32;
         rows * product * self.k() as f32 * width + input * inputs + result * places * width
     }
 }
@@ -162,40 +144,26 @@ impl Winograd {
         weights: ConvWeights<'_, i8, i32>,
         zero_point: u8,
     ) -> Option<Self> {
-        let ConvProblem { geometry, groups, n, .. } = plan.problem;
-        let [kh, kw] = geometry.kernel;
-        let row = kh * kw * plan.channels;
+        let ConvProblem { groups, n, .. } = plan.tiles.problem;
         let (k, width) = (plan.k(), n / groups);
         let panels = plan.panels_of_group() * groups;
         let mut packed = vec![0_i16; panels * PLACES * k * NR];
         let mut bias = vec![0_i32; panels * NR];
-        for (j, filter) in weights.weights.chunks_exact(row).enumerate() {
+        for (j, filter) in weights.weights.chunks_exact(plan.tiles.filter_len()).enumerate() {
             let panel = j / width * plan.panels_of_group() + j % width / NR;
             let lane = j % width % NR;
-            let sum = filter.iter().fold(0_i32, |sum, &w| sum.wrapping_add(i32::from(w)));
-            let own = weights.bias.get(j).copied().unwrap_or(0);
-            let own = own.wrapping_sub(i32::from(zero_point).wrapping_mul(sum));
+            let own = bias_less_zero_point(weights, j, filter, zero_point);
             if !fits(filter, own.unsigned_abs()) {
                 return None;
             }
             bias[panel * NR + lane] = own.wrapping_mul(36);
             let panel = &mut packed[panel * PLACES * k * NR..][..PLACES * k * NR];
-            for block in 0..plan.blocks[0] * plan.blocks[1] {
-                let [y, x] = [block / plan.blocks[1] * 3, block % plan.blocks[1] * 3];
-                for c in 0..plan.channels {
-                    let tap = |ky: usize, kx: usize| {
-                        let is_there = ky < kh && kx < kw;
-                        let at = (ky * kw + kx) * plan.channels + c;
-                        if is_there { i32::from(filter[at]) } else { 0 }
-                    };
-                    let g = [0, 1, 2].map(|ky| [0, 1, 2].map(|kx| tap(y + ky, x + kx)));
-                    let at = (block * plan.depth + c) * NR + lane;
-                    for (place, w) in transform_weights(g).as_flattened().iter().enumerate() {
-                        panel[place * k * NR + at] =
-                            i16::try_from(*w).expect("transformed weights are at most 6,272");
-                    }
+            plan.tiles.for_each_weight(filter, |[block, c], weights| {
+                let at = (block * plan.depth + c) * NR + lane;
+                for (place, w) in weights.into_iter().enumerate() {
+                    panel[place * k * NR + at] = w;
                 }
-            }
+            });
         }
         Some(Self { plan, weights: packed, bias, zero_point })
     }
@@ -208,7 +176,7 @@ impl ConvQ8 for Winograd {
 
     fn run(&self, parallel: &dyn Parallel, input: &[u8], out: OutQ8<'_>, scratch: &mut [u8]) {
         let plan = &self.plan;
-        let ConvProblem { geometry, n, out_stride, .. } = plan.problem;
+        let ConvProblem { geometry, n, out_stride, groups, .. } = plan.tiles.problem;
         assert!(input.len() == geometry.input_len(), "{} inputs", input.len());
         let out = SharedOut::new(out);
         let pixels = geometry.output[0] * geometry.output[1];
@@ -227,10 +195,10 @@ impl ConvQ8 for Winograd {
         let own = |worker: usize| unsafe {
             workers.part(worker * worker_bytes..(worker + 1) * worker_bytes)
         };
-        let total = plan.tiles[0] * plan.tiles[1];
+        let total = plan.tiles.tile_count();
         for first in (0..total).step_by(plan.band) {
             let count = plan.band.min(total - first);
-            for group in 0..plan.problem.groups {
+            for group in 0..groups {
                 {
                     let words = Shared::new(&mut *words);
                     parallel.for_each(count.div_ceil(ROWS), &|worker, task| {
@@ -279,33 +247,13 @@ impl Winograd {
         patch: &mut [u8],
     ) {
         let plan = &self.plan;
-        let [height, width, all] = plan.problem.geometry.input;
-        let pads = plan.problem.geometry.pad_before;
-        let channel = band.group * plan.channels;
+        let channel = band.group * plan.tiles.channels;
         let (k, stride) = (plan.k(), plan.place_stride());
         for tile in band.tiles.clone() {
-            let at = band.first + tile;
-            let [ty, tx] = [at / plan.tiles[1] * 4, at % plan.tiles[1] * 4];
-            for block in 0..plan.blocks[0] * plan.blocks[1] {
-                // The first pixel, with the pads before it.
-                let y = ty + block / plan.blocks[1] * 3;
-                let x = tx + block % plan.blocks[1] * 3;
-                let is_inside = y >= pads[0]
-                    && x >= pads[1]
-                    && y + 6 <= pads[0] + height
-                    && x + 6 <= pads[1] + width;
-                let first = if is_inside {
-                    ((y - pads[0]) * width + x - pads[1]) * all + channel
-                } else {
-                    input.len()
-                };
-                let reach = first + (5 * width + 5) * all + plan.depth;
-                let (source, pixel, line) = if reach <= input.len() {
-                    (&input[first..], all, width * all)
-                } else {
-                    self.fill_patch(input, [y, x], channel, patch);
-                    (&*patch, plan.channels, 6 * plan.channels)
-                };
+            for block in 0..plan.tiles.block_count() {
+                let (at, from) = ([band.first + tile, block], [channel, plan.depth]);
+                let (source, [pixel, line]) =
+                    plan.tiles.pixels(at, input, from, self.zero_point, patch);
                 assert!(source.len() >= 5 * (line + pixel) + plan.depth);
                 let row = tile / ROWS * ROWS * k + tile % ROWS * WORDS;
                 for step in (0..plan.depth).step_by(WORDS) {
@@ -321,36 +269,6 @@ impl Winograd {
                         }
                     }
                 }
-            }
-        }
-    }
-
-    /// Copies the 6x6 pixels from `y`, `x` (counted from the pads), zero points where there is none.
-    fn fill_patch(&self, input: &[u8], [y, x]: [usize; 2], channel: usize, patch: &mut [u8]) {
-        let plan = &self.plan;
-        let [height, width, all] = plan.problem.geometry.input;
-        let pads = plan.problem.geometry.pad_before;
-        let channels = plan.channels;
-        patch[..PLACES * channels].fill(self.zero_point);
-        // Columns of the patch that are in the input.
-        let columns = pads[1].saturating_sub(x)..6.min((width + pads[1]).saturating_sub(x));
-        if columns.is_empty() {
-            return;
-        }
-        for row in 0..6 {
-            let Some(iy) = (y + row).checked_sub(pads[0]).filter(|&iy| iy < height) else {
-                continue;
-            };
-            let from = (iy * width + x + columns.start - pads[1]) * all + channel;
-            let to = (row * 6 + columns.start) * channels;
-            if channels == all {
-                let len = columns.len() * channels;
-                patch[to..][..len].copy_from_slice(&input[from..][..len]);
-                continue;
-            }
-            for column in 0..columns.len() {
-                let pixel = &input[from + column * all..][..channels];
-                patch[to + column * channels..][..channels].copy_from_slice(pixel);
             }
         }
     }
@@ -380,7 +298,7 @@ impl Winograd {
                 products(rows, weights, count - tile, m);
             }
         }
-        let (channel, channels) = plan.channels_of(panel);
+        let (channel, channels) = plan.tiles.channels_of(panel, NR);
         for half in 0..channels.div_ceil(4) {
             let (channel, channels) = (channel + 4 * half, 4.min(channels - 4 * half));
             let bias = self.bias[panel * NR + 4 * half..].first_chunk().expect("a panel's biases");
@@ -423,11 +341,11 @@ impl Winograd {
         channel: usize,
     ) {
         let plan = &self.plan;
-        let [oh, ow] = plan.problem.geometry.output;
-        let stride = plan.problem.out_stride;
+        let [oh, ow] = plan.tiles.problem.geometry.output;
+        let stride = plan.tiles.problem.out_stride;
         // SAFETY: four biases.
         let bias = unsafe { vld1q_s32(bias.as_ptr()) };
-        let mut at = [first / plan.tiles[1] * 4, first % plan.tiles[1] * 4];
+        let mut at = plan.tiles.first_result(first);
         for m in m.chunks(TILE_PRODUCTS).take(count) {
             let [y, x] = at;
             let m = m.first_chunk().expect("a tile has all places");

@@ -15,11 +15,13 @@
 
 use core::ops::Range;
 
-use embdl_core::kernels::conv::exact::{INVERSE_OF_9, PLACES, SHIFTS, fits, transform_weights};
-use embdl_core::kernels::parallel::Shared;
+use embdl_core::kernels::conv::exact::{
+    INVERSE_OF_9, PLACES, SHIFTS, Tiles, bias_less_zero_point, fits,
+};
+use embdl_core::kernels::parallel::{Shared, SharedOut};
 use embdl_core::kernels::{ConvProblem, ConvQ8, ConvWeights, OutQ8, Parallel};
 
-use super::{Compiled, SharedOut};
+use super::Compiled;
 use crate::kernels::output::{Block, Stage, store};
 use crate::simd::words::{WORD_STEP, Words, word_position};
 
@@ -49,17 +51,11 @@ pub(crate) struct Winograd<S> {
 /// What follows from the shapes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    problem: ConvProblem,
+    tiles: Tiles,
     /// Channels of a panel.
     nr: usize,
-    /// Input channels of a group.
-    channels: usize,
-    /// The same, rounded up to whole steps.
+    /// Input channels of a group, rounded up to whole steps.
     depth: usize,
-    /// Blocks of 3x3 taps in height and width.
-    blocks: [usize; 2],
-    /// Tiles in height and width.
-    tiles: [usize; 2],
     /// Tiles of a band.
     band: usize,
 }
@@ -67,31 +63,23 @@ pub(crate) struct Plan {
 impl Plan {
     /// The plan for `problem`, if it is one of strides and dilations of 1 with windows of 3x3 and more.
     pub(crate) fn new<S: Words>(problem: &ConvProblem) -> Option<Self> {
-        let geometry = &problem.geometry;
-        let is_dense = geometry.stride == [1, 1] && geometry.dilation == [1, 1];
-        if !is_dense || geometry.kernel.iter().any(|&taps| taps < 3) {
-            return None;
-        }
-        let channels = geometry.input[2] / problem.groups;
-        let depth = channels.next_multiple_of(WORD_STEP);
-        let blocks = geometry.kernel.map(|taps| taps.div_ceil(3));
-        let tiles = geometry.output.map(|size| size.div_ceil(4));
-        let k = depth * blocks[0] * blocks[1];
-        let total = tiles[0] * tiles[1];
+        let tiles = Tiles::new(problem)?;
+        let depth = tiles.channels.next_multiple_of(WORD_STEP);
+        let (k, total) = (depth * tiles.block_count(), tiles.tile_count());
         let fit = (BAND_BYTES / (2 * PLACES * k.max(1))).max(BAND_TILES);
         // Bands of about equal size, in whole tiles of products.
         let bands = total.div_ceil(fit).max(1);
         let band = total.div_ceil(bands).next_multiple_of(S::MR_WORDS).max(1);
-        Some(Self { problem: *problem, nr: 2 * S::LANES, channels, depth, blocks, tiles, band })
+        Some(Self { tiles, nr: 2 * S::LANES, depth, band })
     }
 
     /// Words of a row of a product.
     const fn k(&self) -> usize {
-        self.depth * self.blocks[0] * self.blocks[1]
+        self.depth * self.tiles.block_count()
     }
 
     const fn panels_of_group(&self) -> usize {
-        (self.problem.n / self.problem.groups).div_ceil(self.nr)
+        self.tiles.panels_of_group(self.nr)
     }
 
     /// Words from one place to the next.
@@ -101,7 +89,7 @@ impl Plan {
 
     /// Bytes of a patch: the levels of a tile, and what a vector reads beyond them.
     const fn patch_bytes(&self) -> usize {
-        (PLACES * self.channels + 4 * self.nr).next_multiple_of(ALIGNMENT)
+        (PLACES * self.tiles.channels + 4 * self.nr).next_multiple_of(ALIGNMENT)
     }
 
     /// i32 of the products of a band with a panel.
@@ -122,20 +110,13 @@ impl Plan {
 
     /// Bytes of scratch.
     pub(crate) const fn scratch_bytes(&self) -> usize {
-        ALIGNMENT + 2 * self.band_len() + self.problem.threads * self.worker_bytes()
+        ALIGNMENT + 2 * self.band_len() + self.tiles.problem.threads * self.worker_bytes()
     }
 
     /// Bytes of packed weights and biases.
     pub(crate) const fn weight_bytes(&self) -> usize {
-        let panels = self.panels_of_group() * self.problem.groups;
+        let panels = self.panels_of_group() * self.tiles.problem.groups;
         panels * self.nr * (2 * PLACES * self.k() + 4)
-    }
-
-    /// First channel of the result and number of channels of `panel`.
-    fn channels_of(&self, panel: usize) -> (usize, usize) {
-        let width = self.problem.n / self.problem.groups;
-        let (group, index) = (panel / self.panels_of_group(), panel % self.panels_of_group());
-        (group * width + index * self.nr, self.nr.min(width - index * self.nr))
     }
 
     /// Time, in products of bytes by GEMM at the level. The factors are measured: a product of words, a value that is
@@ -147,11 +128,11 @@ impl Plan {
         const KEPT: [usize; 2] = [1 << 20, 8 << 20];
         let [product, input, result, near, far] =
             if has_dot { [2.0, 60.0, 20.0, 2.0, 15.0] } else { [0.5, 8.0, 20.0, 0.2, 1.5] };
-        let tiles = self.tiles[0] * self.tiles[1];
+        let tiles = self.tiles.tile_count();
         let places = (tiles * PLACES) as f32;
-        let products = places * (self.k() * self.problem.n) as f32;
-        let inputs = places * (self.k() * self.problem.groups) as f32;
-        let results = places * self.problem.n as f32;
+        let products = places * (self.k() * self.tiles.problem.n) as f32;
+        let inputs = places * (self.k() * self.tiles.problem.groups) as f32;
+        let results = places * self.tiles.problem.n as f32;
         let [first, next] = KEPT.map(|kept| if self.weight_bytes() > kept { far } else { near });
         let passes = tiles.div_ceil(self.band).saturating_sub(1) as f32;
         let weights = self.weight_bytes() as f32 * (first + next * passes);
@@ -167,42 +148,26 @@ impl<S: Compiled> Winograd<S> {
         weights: ConvWeights<'_, i8, i32>,
         zero_point: u8,
     ) -> Option<Self> {
-        let ConvProblem { geometry, groups, n, .. } = plan.problem;
-        let [kh, kw] = geometry.kernel;
-        let row = kh * kw * plan.channels;
-        if !weights.weights.chunks_exact(row.max(1)).all(|filter| fits(filter, 0)) {
+        let ConvProblem { groups, n, .. } = plan.tiles.problem;
+        let row = plan.tiles.filter_len().max(1);
+        if !weights.weights.chunks_exact(row).all(|filter| fits(filter, 0)) {
             return None;
         }
         let (k, nr, width) = (plan.k(), plan.nr, n / groups);
         let panels = plan.panels_of_group() * groups;
         let mut packed = vec![0_i16; panels * PLACES * k * nr];
         let mut bias = vec![0_i32; panels * nr];
-        for (j, filter) in weights.weights.chunks_exact(row.max(1)).enumerate() {
+        for (j, filter) in weights.weights.chunks_exact(row).enumerate() {
             let panel = j / width * plan.panels_of_group() + j % width / nr;
             let lane = j % width % nr;
-            let sum = filter.iter().fold(0_i32, |sum, &w| sum.wrapping_add(i32::from(w)));
-            bias[panel * nr + lane] = weights
-                .bias
-                .get(j)
-                .map_or(0, |&bias| bias)
-                .wrapping_sub(i32::from(zero_point).wrapping_mul(sum));
+            bias[panel * nr + lane] = bias_less_zero_point(weights, j, filter, zero_point);
             let panel = &mut packed[panel * PLACES * k * nr..][..PLACES * k * nr];
-            for block in 0..plan.blocks[0] * plan.blocks[1] {
-                let [y, x] = [block / plan.blocks[1] * 3, block % plan.blocks[1] * 3];
-                for c in 0..plan.channels {
-                    let tap = |ky: usize, kx: usize| {
-                        let is_there = ky < kh && kx < kw;
-                        let at = (ky * kw + kx) * plan.channels + c;
-                        if is_there { i32::from(filter[at]) } else { 0 }
-                    };
-                    let g = [0, 1, 2].map(|ky| [0, 1, 2].map(|kx| tap(y + ky, x + kx)));
-                    let at = word_position::<S>(k, block * plan.depth + c, lane);
-                    for (place, w) in transform_weights(g).as_flattened().iter().enumerate() {
-                        panel[place * k * nr + at] =
-                            i16::try_from(*w).expect("transformed weights are at most 6,272");
-                    }
+            plan.tiles.for_each_weight(filter, |[block, c], weights| {
+                let at = word_position::<S>(k, block * plan.depth + c, lane);
+                for (place, w) in weights.into_iter().enumerate() {
+                    panel[place * k * nr + at] = w;
                 }
-            }
+            });
         }
         Some(Self { level, plan, weights: packed, bias, zero_point })
     }
@@ -215,7 +180,7 @@ impl<S: Compiled> ConvQ8 for Winograd<S> {
 
     fn run(&self, parallel: &dyn Parallel, input: &[u8], out: OutQ8<'_>, scratch: &mut [u8]) {
         let plan = &self.plan;
-        assert!(input.len() == plan.problem.geometry.input_len(), "{} inputs", input.len());
+        assert!(input.len() == plan.tiles.problem.geometry.input_len(), "{} inputs", input.len());
         let out = SharedOut::new(out);
         let start = scratch.as_ptr().align_offset(ALIGNMENT);
         let (band, workers) = scratch[start..].split_at_mut(2 * plan.band_len());
@@ -227,10 +192,10 @@ impl<S: Compiled> ConvQ8 for Winograd<S> {
         let own = |worker: usize| unsafe {
             workers.part(worker * worker_bytes..(worker + 1) * worker_bytes)
         };
-        let total = plan.tiles[0] * plan.tiles[1];
+        let total = plan.tiles.tile_count();
         for first in (0..total).step_by(plan.band) {
             let count = plan.band.min(total - first);
-            for group in 0..plan.problem.groups {
+            for group in 0..plan.tiles.problem.groups {
                 {
                     let words = Shared::new(&mut *words);
                     parallel.for_each(count.div_ceil(TASK_TILES), &|worker, task| {
@@ -284,33 +249,14 @@ pub(super) fn input_tiles<S: Words>(
     patch: &mut [u8],
 ) {
     let plan = &conv.plan;
-    let [height, width, all] = plan.problem.geometry.input;
-    let pads = plan.problem.geometry.pad_before;
-    let channel = band.group * plan.channels;
+    let channel = band.group * plan.tiles.channels;
     // What a vector reads from a pixel on.
     let reach = plan.depth.max(plan.nr);
     for tile in band.tiles.clone() {
-        let at = band.first + tile;
-        let [ty, tx] = [at / plan.tiles[1] * 4, at % plan.tiles[1] * 4];
-        for block in 0..plan.blocks[0] * plan.blocks[1] {
-            // The first pixel, with the pads before it.
-            let y = ty + block / plan.blocks[1] * 3;
-            let x = tx + block % plan.blocks[1] * 3;
-            let is_inside = y >= pads[0]
-                && x >= pads[1]
-                && y + 6 <= pads[0] + height
-                && x + 6 <= pads[1] + width;
-            let first = if is_inside {
-                ((y - pads[0]) * width + x - pads[1]) * all + channel
-            } else {
-                input.len()
-            };
-            let (source, pixel, line) = if first + (5 * width + 5) * all + reach <= input.len() {
-                (&input[first..], all, width * all)
-            } else {
-                fill_patch(conv, input, [y, x], channel, patch);
-                (&*patch, plan.channels, 6 * plan.channels)
-            };
+        for block in 0..plan.tiles.block_count() {
+            let (at, from) = ([band.first + tile, block], [channel, reach]);
+            let (source, [pixel, line]) =
+                plan.tiles.pixels(at, input, from, conv.zero_point, patch);
             assert!(source.len() >= 5 * (line + pixel) + reach);
             let at = tile * plan.k() + block * plan.depth;
             for step in (0..plan.depth).step_by(plan.nr) {
@@ -333,30 +279,6 @@ pub(super) fn input_tiles<S: Words>(
                     }
                 }
             }
-        }
-    }
-}
-
-/// Copies the 6x6 pixels from `y`, `x` (counted from the pads), zero points where there is none.
-fn fill_patch<S>(
-    conv: &Winograd<S>,
-    input: &[u8],
-    [y, x]: [usize; 2],
-    channel: usize,
-    patch: &mut [u8],
-) {
-    let plan = &conv.plan;
-    let [height, width, all] = plan.problem.geometry.input;
-    let pads = plan.problem.geometry.pad_before;
-    let channels = plan.channels;
-    patch[..PLACES * channels].fill(conv.zero_point);
-    for row in 0..6 {
-        let Some(iy) = (y + row).checked_sub(pads[0]).filter(|&iy| iy < height) else { continue };
-        for column in 0..6 {
-            let ix = (x + column).checked_sub(pads[1]).filter(|&ix| ix < width);
-            let Some(ix) = ix else { continue };
-            let pixel = &input[(iy * width + ix) * all + channel..][..channels];
-            patch[(row * 6 + column) * channels..][..channels].copy_from_slice(pixel);
         }
     }
 }
@@ -450,14 +372,13 @@ pub(super) fn output_tiles<S: Words>(
             };
         }
     }
-    let (channel, channels) = plan.channels_of(panel);
+    let (channel, channels) = plan.tiles.channels_of(panel, nr);
     // SAFETY: no elements.
     let stage = Stage::prepare(simd, &unsafe { out.part(0..0) }, channel);
-    let [oh, ow] = plan.problem.geometry.output;
+    let [oh, ow] = plan.tiles.problem.geometry.output;
     let bias = &conv.bias[panel * nr..][..nr];
     for tile in 0..count {
-        let at = band.first + tile;
-        let [y, x] = [at / plan.tiles[1] * 4, at % plan.tiles[1] * 4];
+        let [y, x] = plan.tiles.first_result(band.first + tile);
         let products = &products[tile * PLACES * nr..][..PLACES * nr];
         let results = [
             transform_output(simd, products, bias, 0),
@@ -469,7 +390,7 @@ pub(super) fn output_tiles<S: Words>(
             let columns = 4.min(ow - x);
             let mut column = 0;
             while column < columns {
-                let start = (pixel + column) * plan.problem.out_stride + channel;
+                let start = (pixel + column) * plan.tiles.problem.out_stride + channel;
                 let sums = [left[column], right[column]];
                 // SAFETY: pixels and panels have different results, and each panel is of one task; here and below.
                 let mut part = unsafe { out.part(start..start + channels) };
@@ -478,7 +399,7 @@ pub(super) fn output_tiles<S: Words>(
                     && column < columns
                     && channels == nr
                 {
-                    let next = start + plan.problem.out_stride;
+                    let next = start + plan.tiles.problem.out_stride;
                     // SAFETY: as above.
                     let other = unsafe { out.part(next..next + channels) };
                     if let OutQ8::U8(_, second) = other {
