@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+#[cfg(test)]
+mod fixture;
 mod image;
 mod machine;
 mod output;

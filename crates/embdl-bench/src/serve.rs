@@ -90,35 +90,15 @@ fn json(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use embdl_core::model::{Model, Node, Value};
-    use embdl_core::op::Op;
     use embdl_core::runtime::{LoadOptions, Runtime};
-    use embdl_core::tensor::{Shape, ValueType};
 
     use super::*;
+    use crate::fixture::softmax;
 
     #[test]
     fn times_as_many_runs_as_asked_for() {
-        let kind = ValueType::f32(Shape::matrix(1, 4));
-        let value = |name: &str| Value { name: name.into(), kind };
-        let model = Model {
-            name: "softmax".into(),
-            values: vec![value("in"), value("out")],
-            nodes: vec![Node {
-                name: "softmax".into(),
-                op: Op::Softmax,
-                inputs: vec![0],
-                output: 1,
-                weight: None,
-                bias: None,
-            }],
-            tensors: vec![],
-            inputs: vec![0],
-            outputs: vec![1],
-            metadata: embdl_core::metadata::Metadata::default(),
-        };
         let runtime = crate::runtimes::open("reference").unwrap();
-        let mut session = runtime.load(&model, &LoadOptions::default()).unwrap();
+        let mut session = runtime.load(&softmax(), &LoadOptions::default()).unwrap();
         let greeting =
             Greeting { name: "reference".into(), version: "1".into(), load_ns: 1, peak_rss: 2 };
         let mut answers = Vec::new();

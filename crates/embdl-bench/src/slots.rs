@@ -110,34 +110,10 @@ fn answers(model: &Path) -> Result<(), Box<dyn core::error::Error>> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use embdl_core::metadata::Metadata;
-    use embdl_core::model::{Model, Node, Value};
-    use embdl_core::op::Op;
-    use embdl_core::tensor::{Shape, ValueType};
     use embdl_slots::{INCOMING, SUMS, checksum};
 
     use super::*;
-
-    fn softmax() -> Model<'static> {
-        let kind = ValueType::f32(Shape::matrix(1, 4));
-        let value = |name: &str| Value { name: name.into(), kind };
-        Model {
-            name: "softmax".into(),
-            values: vec![value("in"), value("out")],
-            nodes: vec![Node {
-                name: "softmax".into(),
-                op: Op::Softmax,
-                inputs: vec![0],
-                output: 1,
-                weight: None,
-                bias: None,
-            }],
-            tensors: vec![],
-            inputs: vec![0],
-            outputs: vec![1],
-            metadata: Metadata::default(),
-        }
-    }
+    use crate::fixture::softmax;
 
     /// Lets a version with the model and this answer arrive below `root`.
     fn arrive(root: &Path, expected: &Answer) {

@@ -3,13 +3,12 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "what was measured")]
 
-use std::process::Command;
-
 use embdl_compress::{PostTraining, Samples, Use, quantize_post_training};
 use embdl_core::kernels::Reference;
 use embdl_core::op::{Activation, Op};
 use embdl_core::tensor::Shape;
 use embdl_graph::{Graph, GraphBuilder};
+use embdl_testkit::{run_child, status_bytes};
 
 /// Set where the child is to measure.
 const CHILD: &str = "EMBDL_MEMORY_CHILD";
@@ -24,14 +23,6 @@ fn network() -> Graph {
     }
     let scores = builder.dense("fc5", x, 10, Activation::None).expect("it fits");
     builder.finish(&[scores]).expect("a valid graph")
-}
-
-/// A number of kB that the kernel keeps of this process.
-fn status_bytes(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find(|line| line.starts_with(key)).expect("a line of the kernel's");
-    let number = line.split_whitespace().nth(1).expect("a number");
-    number.parse::<u64>().expect("a number") * 1024
 }
 
 /// The child's part; does nothing where nobody asks.
@@ -54,12 +45,7 @@ fn child() {
 
 #[test]
 fn weights_are_held_in_few_copies() {
-    let exe = std::env::current_exe().expect("this program");
-    let mut command = Command::new(exe);
-    command.args(["child", "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
-    let output = command.output().expect("it starts again");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{text}");
+    let text = run_child(&[(CHILD, "1")]);
     eprintln!("{text}");
     let line = text.lines().find(|line| line.starts_with("PEAK")).expect("the child says it");
     let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();

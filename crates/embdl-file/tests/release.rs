@@ -5,12 +5,11 @@ use std::fs;
 
 use embdl_core::runtime::Release;
 use embdl_file::ModelFile;
+use embdl_testkit::status_bytes;
 
-/// KiB of files that this process has in memory.
-fn resident_file_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
-    line.trim().strip_suffix("kB").unwrap().trim().parse().unwrap()
+/// Bytes of files that this process has in memory.
+fn resident() -> u64 {
+    status_bytes("RssFile:")
 }
 
 #[test]
@@ -21,12 +20,15 @@ fn pages_go_and_come_back_the_same() {
     fs::write(&path, &bytes).unwrap();
     let file = ModelFile::open(&path).unwrap();
     assert!(file.bytes() == bytes);
-    let before = resident_file_kib();
+    let before = resident();
     file.release(&file.bytes()[..4 << 20]);
-    let half = resident_file_kib();
+    let half = resident();
     file.release_all();
-    let none = resident_file_kib();
-    assert!(before >= half + 4000 && half >= none + 4000, "{before} {half} {none} KiB");
+    let none = resident();
+    assert!(
+        before >= half + (4000 << 10) && half >= none + (4000 << 10),
+        "{before} {half} {none} bytes"
+    );
     assert!(file.bytes() == bytes);
     // Bytes of somebody else are not touched.
     file.release(&bytes);

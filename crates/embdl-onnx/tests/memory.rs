@@ -4,22 +4,14 @@
 #![allow(clippy::print_stderr, reason = "what was measured")]
 
 use std::path::Path;
-use std::process::Command;
 
 use embdl_graph::{fold_batch_norm, zoo};
 use embdl_onnx::{ImportOptions, export, import_file};
+use embdl_testkit::status_bytes;
 
 /// What the child does: `write NAME` or `read`, and the path.
 const STEP: &str = "EMBDL_MEMORY_STEP";
 const PATH: &str = "EMBDL_MEMORY_PATH";
-
-/// A number of kB that the kernel keeps of this process.
-fn status_bytes(key: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
-    let line = status.lines().find(|line| line.starts_with(key)).expect("a line of the kernel's");
-    let number = line.split_whitespace().nth(1).expect("a number");
-    number.parse::<u64>().expect("a number") * 1024
-}
 
 /// The child's part; does nothing where nobody asks.
 #[test]
@@ -39,13 +31,7 @@ fn child() {
 }
 
 fn run_child(step: &str, path: &Path) -> String {
-    let exe = std::env::current_exe().expect("this program");
-    let mut command = Command::new(exe);
-    command.args(["child", "--exact", "--nocapture", "--test-threads=1"]);
-    let output = command.env(STEP, step).env(PATH, path).output().expect("it starts again");
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{step}: {text}");
-    text
+    embdl_testkit::run_child(&[(STEP, step), (PATH, path.to_str().expect("a path in UTF-8"))])
 }
 
 /// Peak of importing network `name`, and the size of its file.
