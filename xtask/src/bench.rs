@@ -12,6 +12,7 @@ mod count;
 mod models;
 mod peers;
 mod place;
+mod records;
 mod roofline;
 mod sensors;
 
@@ -194,9 +195,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     place: place.label().to_owned(),
                     source: place.source(),
                     threads: args.threads,
-                    git: circumstances.commit.clone(),
-                    rustc: circumstances.rustc.clone(),
-                    date: circumstances.date.clone(),
+                    git: circumstances.provenance.commit.clone(),
+                    rustc: circumstances.provenance.rustc.clone(),
+                    date: circumstances.provenance.date.clone(),
                     sensors,
                     records,
                 });
@@ -206,7 +207,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}", table(&measurements, Target::read(&args.target)?.max_size.arena)?);
     if let Some(file) = &args.json {
         let records: Vec<Value> = measurements.iter().flat_map(Measurement::flat).collect();
-        peers::append(file, &records)?;
+        records::append(file, &records)?;
         say(format!("appended {} records to {}", records.len(), file.display()));
     }
     // What an emulator says is of no interest later.
@@ -214,7 +215,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(board) =
         args.board.as_deref().filter(|board| is_device && Board::read(board).is_ok())
     {
-        let file = measurement_file(board, &circumstances.commit);
+        let file = measurement_file(board, &circumstances.provenance.commit);
         let writing = || format!("writing {}", file.display());
         std::fs::create_dir_all(file.parent().unwrap_or(&file)).with_context(writing)?;
         let text = serde_json::to_string_pretty(&measurements)? + "\n";

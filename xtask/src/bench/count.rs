@@ -3,7 +3,7 @@
 mod record;
 
 use super::models::{Network, Precision, make_if_older};
-use super::peers::append;
+use super::records::append;
 use crate::apt;
 use crate::build;
 use crate::process::{find_program, output, say};

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use kind::Kind;
 use level::{Level, Peers, pinned};
 use program::Program;
-pub(super) use record::{Circumstances, append};
+pub(super) use record::Circumstances;
 use record::{Outcome, Peer, Ran, Record};
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,7 @@ pub(super) fn compare(
             let found = bench.group(network, ours)?;
             print!("{}", table::table(&found));
             if let Some(file) = setting.json {
-                append(file, &found)?;
+                super::records::append(file, &found)?;
             }
             records.extend(found);
         }

@@ -1,7 +1,7 @@
 //! What is kept of a count: the same keys as a comparison by time, with instructions in the place of nanoseconds.
 use super::{Count, Counter, Precision};
+use crate::bench::records::Provenance;
 use crate::process::output;
-use crate::workspace;
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
@@ -52,10 +52,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Circumstances {
     machine: Machine,
-    commit: String,
-    rustc: String,
-    /// UTC.
-    date: String,
+    #[serde(flatten)]
+    provenance: Provenance,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -75,9 +73,7 @@ impl Circumstances {
                 cpu: counter.cpu.clone(),
                 system: qemu.lines().next().unwrap_or_default().to_owned(),
             },
-            commit: workspace::commit().unwrap_or_else(|| "unknown".into()),
-            rustc: output(Command::new("rustc").arg("--version"))?.trim().to_owned(),
-            date: output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?.trim().into(),
+            provenance: Provenance::now()?,
         })
     }
 }
@@ -191,12 +187,7 @@ mod tests {
 
     fn record() -> Record {
         let machine = Machine { cpu: "cortex-a57".into(), system: "qemu 7".into() };
-        let circumstances = Circumstances {
-            machine,
-            commit: "abc".into(),
-            rustc: "rustc 1".into(),
-            date: "2026".into(),
-        };
+        let circumstances = Circumstances { machine, provenance: Provenance::pretend() };
         let count = Count { all: 1000, memory: 300, simd: 400, branches: 50 };
         let nodes = vec![
             Node::new("pool", "maxpool_f32_f32_1x16__neon", 0, Count { all: 100, ..count }),

@@ -1,11 +1,8 @@
 //! What is kept of a comparison: our time, the peers' times, and everything that they depend on.
-use crate::process::output;
-use crate::workspace;
+use crate::bench::records::{self, Provenance};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::path::Path;
-use std::process::Command;
 
 /// One model in one precision, on our runtime and on the peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,10 +63,8 @@ pub(in crate::bench) struct Ran {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::bench) struct Circumstances {
     pub(in crate::bench) machine: Machine,
-    pub(in crate::bench) commit: String,
-    pub(in crate::bench) rustc: String,
-    /// UTC.
-    pub(in crate::bench) date: String,
+    #[serde(flatten)]
+    pub(in crate::bench) provenance: Provenance,
 }
 
 /// The machine.
@@ -128,46 +123,17 @@ impl Circumstances {
                     .and_then(|text| text.parse().ok())
                     .unwrap_or_default(),
             },
-            commit: workspace::commit().unwrap_or_else(|| "unknown".into()),
-            rustc: output(Command::new("rustc").arg("--version"))?.trim().to_owned(),
-            date: output(Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?.trim().into(),
+            provenance: Provenance::now()?,
         })
     }
 }
 
 /// The records of comparisons in `file`; none where it does not exist yet. Other benches append to such files too.
 pub(in crate::bench) fn read(file: &Path) -> Result<Vec<Record>> {
-    let all = read_all(file)?;
-    let is_ours = |record: &&Value| record.get("peers_isa").is_some();
+    let all = records::read(file)?;
+    let is_ours = |record: &&serde_json::Value| record.get("peers_isa").is_some();
     let records = all.iter().filter(is_ours).map(Record::deserialize).collect::<Result<_, _>>();
     records.with_context(|| format!("{} holds other things than records", file.display()))
-}
-
-fn read_all(file: &Path) -> Result<Vec<Value>> {
-    if !file.exists() {
-        return Ok(Vec::new());
-    }
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{} holds other things than records", file.display()))
-}
-
-/// Adds `records` behind those that `file` holds: an array with a record a line.
-pub(in crate::bench) fn append(file: &Path, records: &[impl Serialize]) -> Result<()> {
-    let mut all = read_all(file)?;
-    for record in records {
-        all.push(serde_json::to_value(record)?);
-    }
-    let lines: Vec<String> =
-        all.iter().map(serde_json::to_string).collect::<serde_json::Result<_>>()?;
-    let writing = || format!("writing {}", file.display());
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).with_context(writing)?;
-    }
-    let unfinished = file.with_extension("unfinished");
-    std::fs::write(&unfinished, format!("[\n{}\n]\n", lines.join(",\n"))).with_context(writing)?;
-    std::fs::rename(&unfinished, file).with_context(writing)
 }
 
 /// A record as a measurement makes it, with peers of these medians.
@@ -203,12 +169,7 @@ pub(in crate::bench) fn pretend(model: &str, precision: &str, isa: &str, ns: [u6
             Peer { name: "mnn".into(), outcome: Outcome::Failed { reason: "no int8".into() } },
         ],
         ratio_to_best_peer: None,
-        circumstances: Circumstances {
-            machine,
-            commit: "abc".into(),
-            rustc: "rustc 1".into(),
-            date: "2026-01-01T00:00:00Z".into(),
-        },
+        circumstances: Circumstances { machine, provenance: Provenance::pretend() },
     }
     .with_ratio()
 }
@@ -224,12 +185,12 @@ mod tests {
         assert_eq!(record.ratio_to_best_peer, Some(1.5));
         let folder = std::env::temp_dir().join(format!("embdl-records-{}", std::process::id()));
         let file = folder.join("peers.json");
-        append(&file, core::slice::from_ref(&record)).unwrap();
-        append(&file, &[serde_json::json!({ "source": "emulated" })]).unwrap();
-        append(&file, &[record.clone(), record.clone()]).unwrap();
+        records::append(&file, core::slice::from_ref(&record)).unwrap();
+        records::append(&file, &[serde_json::json!({ "source": "emulated" })]).unwrap();
+        records::append(&file, &[record.clone(), record.clone()]).unwrap();
         let all = read(&file).unwrap();
         std::fs::write(&file, "{}").unwrap();
-        let error = append(&file, &[0; 0]).unwrap_err();
+        let error = records::append(&file, &[0; 0]).unwrap_err();
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(all, [record.clone(), record.clone(), record]);
         assert!(error.to_string().contains("other things"), "{error:#}");
