@@ -145,6 +145,9 @@ pub fn convolution_q8_range(kernels: &dyn Kernels, report: &mut Report) {
 }
 
 /// Three threads share the work and give the same accumulators.
+///
+/// # Panics
+/// If the system has no three threads.
 pub fn convolution_q8_threads(kernels: &dyn Kernels, report: &mut Report) {
     let threads = embdl_threads::threads(3).expect("three threads");
     let mut random = Random::new(33);
