@@ -1,6 +1,6 @@
 //! Models with a few things wrong, still a protobuf: what damaged bytes seldom reach. Shared with the fuzz target.
 
-use embdl_onnx::operators;
+use embdl_onnx::{ExportOptions, ImportOptions, export_with, import, operators};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataLocation;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -8,6 +8,29 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
     ValueInfoProto, type_proto,
 };
+
+/// Elements of an activation that are worth computing a file for; shapes alone cost nothing.
+const MOST_ELEMENTS: usize = 1 << 20;
+
+/// Whether a file is imported; what is imported is valid, and can be written and read again.
+///
+/// # Panics
+/// If it is not, or cannot.
+pub(crate) fn is_imported(bytes: &[u8], options: &ImportOptions) -> bool {
+    let Ok(graph) = import(bytes, options) else { return false };
+    graph.validate().expect("an import is a valid graph");
+    if graph.values.iter().any(|value| value.shape.len() > MOST_ELEMENTS) {
+        return true;
+    }
+    for quantized in [false, true] {
+        let mut form = ExportOptions::default();
+        form.quantized = quantized;
+        let Ok(written) = export_with(&graph, &form) else { continue };
+        let again = import(&written, &ImportOptions::default()).expect("what is written is read");
+        assert_eq!(again.outputs.len(), graph.outputs.len());
+    }
+    true
+}
 
 /// Numbers at which sizes, axes and counts go wrong.
 const INTS: [i64; 24] = [
