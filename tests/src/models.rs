@@ -139,21 +139,23 @@ impl Problem {
         inputs: &[Vec<f64>],
         report: &mut Report,
     ) {
-        let solve = |threads| {
-            let options = LoadOptions { threads, ..self.options(isa, WeightForm::Auto) };
-            run(&mut *runtime.load(model, &options)?, inputs)
-        };
-        let alone = solve(1);
-        for threads in [2, 3] {
-            let case = format!("{} {isa} on {threads} threads", self.name);
-            match (&alone, solve(threads)) {
-                (Ok(alone), Ok(shared)) => {
-                    for (alone, shared) in alone.iter().zip(&shared) {
-                        shared.compare_bits(&case, alone, report);
+        for weights in [WeightForm::Auto, WeightForm::Compressed] {
+            let solve = |threads| {
+                let options = LoadOptions { threads, ..self.options(isa, weights) };
+                run(&mut *runtime.load(model, &options)?, inputs)
+            };
+            let alone = solve(1);
+            for threads in [2, 3] {
+                let case = format!("{} {isa} {weights:?} on {threads} threads", self.name);
+                match (&alone, solve(threads)) {
+                    (Ok(alone), Ok(shared)) => {
+                        for (alone, shared) in alone.iter().zip(&shared) {
+                            shared.compare_bits(&case, alone, report);
+                        }
                     }
+                    (Err(error), _) => report.fail(&case, error),
+                    (_, Err(error)) => report.fail(&case, &error),
                 }
-                (Err(error), _) => report.fail(&case, error),
-                (_, Err(error)) => report.fail(&case, &error),
             }
         }
     }

@@ -96,7 +96,7 @@ pub fn convolutions() -> Vec<Problem> {
 #[must_use]
 pub fn dense_layers() -> Vec<Problem> {
     let mut problems = vec![dense_by_hand()];
-    for (seed, [k, n]) in (300..).zip([[1, 1], [7, 3], [64, 10], [100, 33], [801, 50], [500, 301]])
+    for (seed, [k, n]) in (300..).zip([[1, 1], [7, 3], [64, 10], [100, 33], [801, 50], [900, 301]])
     {
         let op = Op::Dense(Dense { activation: [Activation::Relu, Activation::None][seed % 2] });
         let (input, weight) = (Shape::matrix(1, k), Shape::matrix(n, k));

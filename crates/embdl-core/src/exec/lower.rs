@@ -1,6 +1,7 @@
 //! From a model to a session: checks, plans, counts memory, then turns each node into its work.
 
 mod convolution;
+mod dense;
 mod layers;
 mod pointwise;
 mod windows;

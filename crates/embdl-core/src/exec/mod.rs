@@ -1,6 +1,7 @@
 //! The runtime of all CPUs: plans and packs a model at load, then walks the plan on the kernels it was given.
 
 mod check;
+mod forms;
 mod lower;
 mod memory;
 mod session;

@@ -110,3 +110,16 @@ pub(super) fn describe(problem: &crate::kernels::ConvProblem, isa: &str, what: &
         problem.threads
     )
 }
+
+/// The problem of a dense layer in words.
+pub(super) fn describe_rows(
+    problem: &crate::kernels::RowsProblem,
+    isa: &str,
+    threads: usize,
+) -> String {
+    let crate::kernels::RowsProblem { m, n, k, density, quantized, max_abs } = *problem;
+    let what = if quantized { "dense q8" } else { "dense f32" };
+    alloc::format!(
+        "{isa} {what} {m}x{k} n{n} density {density:.2} most {max_abs} threads {threads}"
+    )
+}

@@ -18,7 +18,7 @@ use crate::kernels::product::Rows;
 use crate::kernels::resize::ResizePlan;
 use crate::kernels::{
     CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, EllQ8, KernelKind, Kernels, PackedF32,
-    PackedQ8, Parallel, PointwiseKind, RowsF32, RowsQ8, SparseF32, SparseQ8, WindowGeometry,
+    PackedQ8, Parallel, PointwiseKind, SparseF32, SparseQ8, WindowGeometry,
 };
 use crate::op::{Lrn, ResizeMode, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant};
@@ -74,15 +74,15 @@ pub(super) enum Work {
     /// Dense layer by GEMM.
     DenseF32(Dense<PackedF32>, (f32, f32)),
     /// Dense layer with sparse rows.
-    SparseF32(usize, SparseF32, (f32, f32)),
+    SparseF32(Dense<SparseF32>, (f32, f32)),
     /// Dense layer by integer GEMM.
     DenseQ8(Dense<(PackedQ8, Stage)>),
     /// Dense layer with sparse integer rows.
-    SparseQ8(usize, SparseQ8, Stage),
+    SparseQ8(Dense<(SparseQ8, Stage)>),
     /// Dense layer with sparse integer rows in slices.
-    EllQ8(usize, EllQ8, Stage),
+    EllQ8(Dense<(EllQ8, Stage)>),
     /// Dense layer with 4-bit indices.
-    CodebookQ8(usize, CodebookQ8, Stage),
+    CodebookQ8(Dense<(CodebookQ8, Stage)>),
     /// Max pooling.
     MaxPoolF32(WindowGeometry),
     /// Max pooling of levels, then a table where the result has another scale.
@@ -199,11 +199,11 @@ impl Work {
             Self::DepthwiseF32 { weights, bias, .. } => (weights.len() + bias.len()) * 4,
             Self::DepthwiseQ8 { weights, bias, .. } => weights.len() + bias.len() * 4,
             Self::DenseF32(dense, _) => dense.parts.iter().map(PackedF32::size_bytes).sum(),
-            Self::SparseF32(_, weights, _) => weights.size_bytes(),
+            Self::SparseF32(dense, _) => dense.parts.iter().map(SparseF32::size_bytes).sum(),
             Self::DenseQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
-            Self::SparseQ8(_, weights, _) => weights.size_bytes(),
-            Self::EllQ8(_, weights, _) => weights.size_bytes(),
-            Self::CodebookQ8(_, weights, _) => weights.size_bytes(),
+            Self::SparseQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
+            Self::EllQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
+            Self::CodebookQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::PReluF32(slopes) => slopes.len() * 4,
             Self::PReluU8(requant) => requant.negative.len() * 4,
             Self::Resize(plan, _) => plan.size_bytes(),
@@ -261,22 +261,18 @@ impl Work {
             Self::DenseF32(dense, clamp) => {
                 dense.run_f32(machine, floats(), cast_slice_mut(out), *clamp);
             }
-            Self::SparseF32(m, weights, clamp) => {
-                let job = RowsF32 { m: *m, lhs: floats(), weights, clamp: *clamp };
-                kernels.sparse_f32(&job, cast_slice_mut(out));
+            Self::SparseF32(dense, clamp) => {
+                dense.run_sparse_f32(machine, floats(), cast_slice_mut(out), *clamp);
             }
             Self::DenseQ8(dense) => dense.run_q8(machine, input(), out),
-            Self::SparseQ8(m, weights, stage) => {
-                let job = RowsQ8 { m: *m, lhs: input(), weights };
-                stage.run(out, |out| kernels.sparse_q8(&job, out));
+            Self::SparseQ8(dense) => {
+                dense.run_rows(machine, input(), out, |job, out| kernels.sparse_q8(job, out));
             }
-            Self::EllQ8(m, weights, stage) => {
-                let job = RowsQ8 { m: *m, lhs: input(), weights };
-                stage.run(out, |out| kernels.ell_q8(&job, out));
+            Self::EllQ8(dense) => {
+                dense.run_rows(machine, input(), out, |job, out| kernels.ell_q8(job, out));
             }
-            Self::CodebookQ8(m, weights, stage) => {
-                let job = RowsQ8 { m: *m, lhs: input(), weights };
-                stage.run(out, |out| kernels.codebook_q8(&job, out));
+            Self::CodebookQ8(dense) => {
+                dense.run_rows(machine, input(), out, |job, out| kernels.codebook_q8(job, out));
             }
             Self::MaxPoolF32(geometry) => {
                 let out = cast_slice_mut(out);

@@ -4,8 +4,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::super::tune::{self, Candidate};
-use super::super::weights;
 use super::super::work::{Conv, Machine, OwnConv, Work};
+use super::super::{forms, weights};
 use super::Lowering;
 use crate::kernels::conv::cheaper_than_gemm;
 use crate::kernels::{ConvProblem, ConvWay, ConvWeights, KernelKind, WindowGeometry};
@@ -57,7 +57,7 @@ impl<'m> Lowering<'m, '_> {
             groups: conv.groups as usize,
             n: weight.shape.dim(0),
             out_stride: self.out_stride(),
-            density: weights::density(weight),
+            density: forms::density(weight),
             threads: self.parallel.threads(),
         }
     }

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 
 use super::super::check::invalid;
-use super::super::weights::{self, Form};
-use super::super::work::{Dense, Stage, Work, is_worth_sharing};
+use super::super::forms::{self, Form};
+use super::super::weights;
+use super::super::work::Stage;
 use super::pointwise::levels;
 use super::{Lowering, Need};
 use crate::model::EncodedTensor;
@@ -35,7 +36,7 @@ impl<'m> Lowering<'m, '_> {
             Op::Conv2d(conv) => {
                 let groups = conv.groups as usize;
                 let k = weight.shape.len() / n;
-                let group = weights::form_bytes(Form::Dense, n / groups, k, quantized, tile)?;
+                let group = forms::form_bytes(Form::Dense, n / groups, k, quantized, tile)?;
                 let row = k.checked_mul(size)?;
                 let scratch = self.block_rows(conv, row).checked_mul(row)?;
                 let scratch = scratch.checked_next_multiple_of(ALIGNMENT)?;
@@ -49,12 +50,7 @@ impl<'m> Lowering<'m, '_> {
                 }
                 Some(need)
             }
-            _ => {
-                let form = self.form(weight);
-                let k = weight.shape.dim(1);
-                let weight_bytes = weights::form_bytes(form, n, k, quantized, tile)?;
-                Some(Need { weight_bytes, scratch_bytes: 0 })
-            }
+            _ => self.dense_need(weight),
         }
     }
 
@@ -65,77 +61,6 @@ impl<'m> Lowering<'m, '_> {
             Some(bytes) => bytes / to.dtype.size_bytes(),
             None => to.shape.dim(to.shape.rank() - 1),
         }
-    }
-
-    pub(super) fn dense(&self) -> Result<Work, RuntimeError> {
-        let weight = self.needed_weight()?;
-        let n = weight.shape.dim(0);
-        let m = self.from().shape.dim(0);
-        let activation = self.node.op.activation();
-        let failed = |source| self.undecodable(source);
-        let form = self.form(weight);
-        if let Some((quant, stage)) = self.integer_stage(weight, n, activation)? {
-            let bias = self.bias_i32()?;
-            let zero_point = quant.zero_point;
-            let sparse = |stage| {
-                let rows = weights::sparse_q8(weight, &bias, zero_point).map_err(failed)?;
-                Ok(Work::SparseQ8(m, rows, stage))
-            };
-            return match form {
-                Form::Dense => {
-                    let width = self.part_width(n, weight.shape.dim(1), m);
-                    let packed = weights::pack_q8(
-                        weight,
-                        &bias,
-                        width,
-                        zero_point,
-                        self.kernels,
-                        self.options.release.as_deref(),
-                    )
-                    .map_err(failed)?;
-                    let stages = weights::parts(weight, width).map(|part| stage.of_channels(part));
-                    let parts = packed.into_iter().zip(stages).collect();
-                    Ok(Work::DenseQ8(Dense { m, n, width, parts }))
-                }
-                Form::Ell { tile, .. } => {
-                    match weights::ell_q8(weight, &bias, zero_point, tile).map_err(failed)? {
-                        Some(rows) => Ok(Work::EllQ8(m, rows, stage)),
-                        None => sparse(stage),
-                    }
-                }
-                Form::Sparse { .. } => sparse(stage),
-                Form::Codebook => {
-                    let rows = weights::codebook_q8(weight, &bias, zero_point).map_err(failed)?;
-                    Ok(Work::CodebookQ8(m, rows, stage))
-                }
-            };
-        }
-        let bias = self.bias_f32()?;
-        let clamp = activation.bounds();
-        if let Form::Sparse { .. } = form {
-            let rows = weights::sparse_f32(weight, &bias).map_err(failed)?;
-            return Ok(Work::SparseF32(m, rows, clamp));
-        }
-        let width = self.part_width(n, weight.shape.dim(1), m);
-        let parts =
-            weights::pack_f32(weight, &bias, width, self.kernels, self.options.release.as_deref())
-                .map_err(failed)?;
-        Ok(Work::DenseF32(Dense { m, n, width, parts }, clamp))
-    }
-
-    /// Channels that a part of a dense layer has: one row is shared out to threads by channels, in whole panels.
-    fn part_width(&self, n: usize, k: usize, m: usize) -> usize {
-        let tile = if self.quantized() { self.kernels.tile_q8() } else { self.kernels.tile_f32() };
-        let threads = self.parallel.threads();
-        if m > 1 || threads == 1 || !is_worth_sharing((n * k) as u64) {
-            return n;
-        }
-        n.div_ceil(threads).next_multiple_of(tile.nr)
-    }
-
-    fn form(&self, weight: &EncodedTensor<'_>) -> Form {
-        let m = self.from().shape.dim(0);
-        weights::choose_form(weight, m, self.quantized(), self.options.weights, self.kernels)
     }
 
     /// Scale of the input and output stage of a layer that computes in integers; `None` for one in floats.

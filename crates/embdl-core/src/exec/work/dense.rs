@@ -1,11 +1,11 @@
-//! Dense layers as matrix products: one row is shared out by channels, several rows by rows.
+//! Dense layers, with weights in any form: one row is shared out by channels, several rows by rows.
 
 use alloc::vec::Vec;
 
 use super::Machine;
 use super::conv::{Stage, rows_of_a_task};
 use crate::kernels::parallel::for_each_piece;
-use crate::kernels::{GemmF32, GemmQ8, PackedF32, PackedQ8};
+use crate::kernels::{GemmF32, GemmQ8, OutQ8, PackedF32, PackedQ8, RowsF32, RowsQ8, SparseF32};
 
 /// A dense layer.
 #[derive(Debug)]
@@ -43,6 +43,36 @@ impl Dense<(PackedQ8, Stage)> {
             let (lhs_stride, out_stride) = (weights.k, weights.n);
             let job = GemmQ8 { m, lhs, lhs_stride, weights, out_stride };
             stage.run(out, |out| machine.kernels.gemm_q8(&job, out));
+        });
+    }
+}
+
+impl Dense<SparseF32> {
+    pub(super) fn run_sparse_f32(
+        &self,
+        machine: Machine<'_>,
+        input: &[f32],
+        out: &mut [f32],
+        clamp: (f32, f32),
+    ) {
+        self.for_each_part(machine, input, out, 1, |m, weights, lhs, out| {
+            machine.kernels.sparse_f32(&RowsF32 { m, lhs, weights, clamp }, out);
+        });
+    }
+}
+
+impl<W: Sync> Dense<(W, Stage)> {
+    /// Runs a `kernel` on integer rows that are kept compressed.
+    pub(super) fn run_rows(
+        &self,
+        machine: Machine<'_>,
+        input: &[u8],
+        out: &mut [u8],
+        kernel: impl Fn(&RowsQ8<'_, W>, OutQ8<'_>) + Sync,
+    ) {
+        let size = self.parts[0].1.size_bytes();
+        self.for_each_part(machine, input, out, size, |m, (weights, stage), lhs, out| {
+            stage.run(out, |out| kernel(&RowsQ8 { m, lhs, weights }, out));
         });
     }
 }
