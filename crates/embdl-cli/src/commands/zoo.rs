@@ -16,19 +16,19 @@ use crate::{Outcome, text};
 #[command(after_help = "\
 Examples:
   embdl zoo                                          (what there is)
-  embdl zoo mobilenet-v2 --out mobilenet-v2.embdl    (initial weights: for sizes and latencies, not for answers)
+  embdl zoo mobilenet-v2 --out mobilenet-v2.embdl    (normal noise for weights: for sizes and latencies, not for answers)
   embdl zoo mobilenet-v2 --out mobilenet-v2.onnx
   embdl zoo mobilenet-v2 --precision int8 --out mobilenet-v2-int8.embdl")]
 pub(crate) struct Args {
     /// A network; without one, all are listed.
     network: Option<String>,
-    /// Write it with initial weights and batch normalization folded: .embdl, or .onnx.
+    /// Write it with normally distributed weights and batch normalization folded: .embdl, or .onnx.
     #[arg(long, value_name = "FILE", requires = "network")]
     out: Option<PathBuf>,
-    /// What is done to the initial weights; ranges of activations are of noise.
+    /// What is done to the weights; ranges of activations are of noise.
     #[arg(long, value_enum, default_value_t = Precision::Fp32)]
     precision: Precision,
-    /// Seed of the initial weights.
+    /// Seed of the weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
