@@ -2,7 +2,7 @@
 //! proves that the CPU has the instructions; every method is inlined into a function that has them enabled, or it would
 //! cost a call an instruction.
 
-use crate::kernels::gemm::{PAIRS, QUADS, WIDENED};
+use crate::kernels::gemm::{OCTS, PAIRS, QUADS, WIDENED};
 
 pub(crate) mod bytes;
 mod sse41;
@@ -107,8 +107,8 @@ pub(crate) trait Simd: Copy {
     /// As many bytes must be readable.
     unsafe fn pick_near(self, at: *const u8, indices: Self::I32) -> Self::I32;
 
-    /// Two results of `pmaddubsw` added in 16 bits: the products of unsigned bytes with weights of at most 32.
-    fn pairs_of_both(self, x: [Self::I32; 2], w: [Self::I32; 2]) -> Self::I32;
+    /// Sum of 16-bit words; wraps.
+    fn add_words(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// `pmaddubsw`: products of unsigned and signed bytes, summed in pairs, saturating.
     fn pairs(self, x: Self::I32, w: Self::I32) -> Self::I32;
     /// Adds the two i16 of each lane to its i32.
@@ -177,7 +177,8 @@ pub(crate) trait Simd: Copy {
         } else if PRODUCTS == WIDENED {
             self.dot_widened(sum, self.widen_u8(x), w)
         } else {
-            const { assert!(PRODUCTS == PAIRS || PRODUCTS == QUADS || PRODUCTS == WIDENED) };
+            const { assert!(PRODUCTS <= OCTS) };
+            const { assert!(WIDENED < PAIRS && PAIRS < QUADS && QUADS < OCTS) };
             self.add_pairs(sum, self.pairs(x, w))
         }
     }
@@ -197,10 +198,33 @@ pub(crate) trait Simd: Copy {
         x: [Self::I32; 2],
         w: [Self::I32; 2],
     ) -> Self::I32 {
-        if PRODUCTS == QUADS && !Self::HAS_DOT {
+        if PRODUCTS >= QUADS && !Self::HAS_DOT {
             self.add_pairs(sum, self.pairs_of_both(x, w))
         } else {
             self.dot::<PRODUCTS>(self.dot::<PRODUCTS>(sum, x[0], w[0]), x[1], w[1])
         }
+    }
+
+    /// The products of four vectors, summed in 16 bits first as far as the weights are small enough.
+    #[inline(always)]
+    fn dot_four<const PRODUCTS: u8>(
+        self,
+        sum: Self::I32,
+        x: [Self::I32; 4],
+        w: [Self::I32; 4],
+    ) -> Self::I32 {
+        let halves = [([x[0], x[1]], [w[0], w[1]]), ([x[2], x[3]], [w[2], w[3]])];
+        if PRODUCTS == OCTS && !Self::HAS_DOT {
+            let [first, second] = halves.map(|(x, w)| self.pairs_of_both(x, w));
+            self.add_pairs(sum, self.add_words(first, second))
+        } else {
+            halves.into_iter().fold(sum, |sum, (x, w)| self.dot_both::<PRODUCTS>(sum, x, w))
+        }
+    }
+
+    /// Two results of `pmaddubsw`, added in 16 bits.
+    #[inline(always)]
+    fn pairs_of_both(self, x: [Self::I32; 2], w: [Self::I32; 2]) -> Self::I32 {
+        self.add_words(self.pairs(x[0], w[0]), self.pairs(x[1], w[1]))
     }
 }

@@ -61,7 +61,15 @@ fn problem((input, kernel, stride, pads, n, groups): Case, dilation: [usize; 2])
         pad_before: [top, left],
         pad_after: [bottom, right],
     };
-    ConvProblem { geometry, groups, n, out_stride: n + n % 3, density: 1.0, threads: 1 }
+    ConvProblem {
+        geometry,
+        groups,
+        n,
+        out_stride: n + n % 3,
+        density: 1.0,
+        max_abs: 127,
+        threads: 1,
+    }
 }
 
 fn problems() -> impl Iterator<Item = ConvProblem> {
@@ -80,22 +88,72 @@ fn least_ways(kernels: &dyn Kernels) -> usize {
     }
 }
 
-/// Every way that is offered gives the accumulators of plain loops, in the memory that it says: at the limits of the ways to
-/// sum products, and with everything at its extremes.
+/// How the weights of a problem spread.
+#[derive(Clone, Copy, Debug)]
+enum Spread {
+    /// Evenly up to a largest one.
+    Even(i8),
+    /// As in a trained layer: small but for a few.
+    Trained,
+    /// The smallest and the largest.
+    Extreme,
+}
+
+impl Spread {
+    /// At the limits of the ways to sum products, and beyond.
+    const ALL: [Self; 6] = [
+        Self::Even(16),
+        Self::Even(32),
+        Self::Even(64),
+        Self::Even(127),
+        Self::Trained,
+        Self::Extreme,
+    ];
+
+    const fn largest(self) -> u8 {
+        match self {
+            Self::Even(limit) => limit.unsigned_abs(),
+            Self::Trained | Self::Extreme => 128,
+        }
+    }
+
+    fn weights(self, random: &mut Random, len: usize) -> Vec<i8> {
+        let Self::Even(limit) = self else {
+            let mut weights = random.weights(len, 127);
+            for w in &mut weights {
+                *w = match self {
+                    // Both signs, so that sums of many stay in the range of Winograd.
+                    Self::Extreme => {
+                        if *w > 0 {
+                            127
+                        } else {
+                            -128
+                        }
+                    }
+                    _ if w.unsigned_abs() > 124 => *w,
+                    _ => *w / 8,
+                };
+            }
+            return weights;
+        };
+        random.weights(len, limit)
+    }
+}
+
+/// Every way that is offered gives the accumulators of plain loops, in the memory that it says.
 pub fn convolution_q8(kernels: &dyn Kernels, report: &mut Report) {
     let mut random = Random::new(31);
     let mut names = BTreeSet::new();
     for (seed, problem) in problems().enumerate() {
         let ConvProblem { geometry, n, .. } = problem;
         let zero_point = [0, 128, 255, 7][seed % 4];
-        let ways = kernels.conv_q8_ways(&problem);
-        names.extend(ways.iter().map(|way| way.name));
-        for (limit, is_extreme) in [(32, false), (64, false), (127, false), (127, true)] {
-            let mut weights = random.weights(n * problem.k(), if is_extreme { 1 } else { limit });
+        for spread in Spread::ALL {
+            let problem = ConvProblem { max_abs: spread.largest(), ..problem };
+            let ways = kernels.conv_q8_ways(&problem);
+            names.extend(ways.iter().map(|way| way.name));
+            let weights = spread.weights(&mut random, n * problem.k());
             let mut data = random.bytes(geometry.input_len());
-            if is_extreme {
-                // Both signs, so that sums of many stay in the range of Winograd.
-                weights.iter_mut().for_each(|w| *w = if *w > 0 { 127 } else { -128 });
+            if matches!(spread, Spread::Extreme) {
                 data.iter_mut().for_each(|x| *x = if *x > 99 { 255 } else { 0 });
             }
             let bias: Vec<i32> = (0..n).map(|_| random.integer(-9000, 9000)).collect();
@@ -104,11 +162,11 @@ pub fn convolution_q8(kernels: &dyn Kernels, report: &mut Report) {
             let requants = requants(&mut random, n);
             let sums = if ways.is_empty() { Vec::new() } else { case.by_loops() };
             for way in &ways {
-                let what = format!("{} {geometry:?} to {n}, weights to {limit}", way.name);
+                let what = format!("{} {geometry:?} to {n}, weights {spread:?}", way.name);
                 match kernels.conv_q8(way.name, &problem, of, zero_point) {
                     Some(packed) => case.check(report, &what, &sums, &requants, way, &*packed),
-                    // Small weights of pixels are left to GEMM.
-                    None if problem.is_pointwise() && limit <= 64 => {}
+                    // Pixels may be left to GEMM.
+                    None if problem.is_pointwise() && spread.largest() <= 64 => {}
                     None => report.fail(&what, &"is refused"),
                 }
             }

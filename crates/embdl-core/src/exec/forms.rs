@@ -108,7 +108,7 @@ pub(super) fn small_codebook(weight: &EncodedTensor<'_>) -> Option<Vec<i8>> {
 }
 
 /// The largest absolute integer that the values can be.
-fn max_abs(values: &Values) -> u8 {
+pub(super) fn max_abs(values: &Values) -> u8 {
     match values {
         Values::CodebookI8(book) => book.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0),
         Values::Int { bits: bits @ 1..=8 } => 1 << (bits - 1),

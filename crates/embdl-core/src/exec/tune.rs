@@ -102,11 +102,12 @@ pub(super) fn describe(problem: &crate::kernels::ConvProblem, isa: &str, what: &
     let ([kh, kw], [sh, sw], [dh, dw]) = (geometry.kernel, geometry.stride, geometry.dilation);
     let ([top, left], [bottom, right]) = (geometry.pad_before, geometry.pad_after);
     alloc::format!(
-        "{isa} {what} {h}x{w}x{c} k{kh}x{kw} s{sh}x{sw} d{dh}x{dw} p{top},{left},{bottom},{right} g{} n{}/{} density {:.2} threads {}",
+        "{isa} {what} {h}x{w}x{c} k{kh}x{kw} s{sh}x{sw} d{dh}x{dw} p{top},{left},{bottom},{right} g{} n{}/{} density {:.2} most {} threads {}",
         problem.groups,
         problem.n,
         problem.out_stride,
         problem.density,
+        problem.max_abs,
         problem.threads
     )
 }

@@ -36,6 +36,8 @@ pub struct ConvProblem {
     pub out_stride: usize,
     /// Share of weights that are not zero, as far as the file says.
     pub density: f32,
+    /// Largest absolute weight of integers, as far as the file says: kernels sum products in fewer bits where it is small.
+    pub max_abs: u8,
     /// Threads that it will run on.
     pub threads: usize,
 }

@@ -65,16 +65,23 @@ mod bench {
             pad_before: [pad; 2],
             pad_after: [pad; 2],
         };
-        let problem =
-            ConvProblem { geometry, groups, n: co, out_stride: co, density: 1.0, threads: 1 };
+        let problem = ConvProblem {
+            geometry,
+            groups,
+            n: co,
+            out_stride: co,
+            density: 1.0,
+            max_abs: limit.unsigned_abs(),
+            threads: 1,
+        };
         let mut random = Random::new(1);
-        // A spread like that of trained weights: most are small.
-        let weights: Vec<i8> = random
-            .weights(co * problem.k(), limit)
-            .iter()
-            .map(|&w| {
-                let squared = i16::from(w) * i16::from(w.abs()) / i16::from(limit);
-                i8::try_from(squared).expect("at most the limit")
+        // A spread like that of trained weights: nearly normal, the largest three deviations away.
+        let len = co * problem.k();
+        let parts = [0, 1, 2].map(|_| random.weights(len, limit));
+        let weights: Vec<i8> = (0..len)
+            .map(|i| {
+                let sum: i16 = parts.iter().map(|part| i16::from(part[i])).sum();
+                i8::try_from(sum / 3).expect("a mean of bytes")
             })
             .collect();
         let input = random.bytes(geometry.input_len());

@@ -65,7 +65,15 @@ pub(crate) fn run(kernels: &dyn Kernels, report: Report<'_>) {
             pad_before: [pad; 2],
             pad_after: [pad; 2],
         };
-        let problem = ConvProblem { geometry, groups, n, out_stride: n, density: 1.0, threads: 1 };
+        let problem = ConvProblem {
+            geometry,
+            groups,
+            n,
+            out_stride: n,
+            density: 1.0,
+            max_abs: 127,
+            threads: 1,
+        };
         let (k, macs) = (problem.k(), output * output * n * problem.k());
         let input = random.floats(geometry.input_len());
         let weights = random.floats(n * k);

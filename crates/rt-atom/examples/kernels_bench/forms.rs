@@ -131,7 +131,15 @@ fn convolutions(kernels: &dyn Kernels, [size, depth, n, kernel]: [usize; 4]) {
     );
     for percent in [5, 10, 20, 30] {
         let density = percent as f32 / 100.0;
-        let problem = ConvProblem { geometry, groups: 1, n, out_stride: n, density, threads: 1 };
+        let problem = ConvProblem {
+            geometry,
+            groups: 1,
+            n,
+            out_stride: n,
+            density,
+            max_abs: 127,
+            threads: 1,
+        };
         let dense_weights = random.weights(n * problem.k(), 31);
         let weights: Vec<i8> = dense_weights
             .into_iter()

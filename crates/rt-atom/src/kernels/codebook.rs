@@ -41,7 +41,7 @@ pub(crate) fn gemm<S: Simd + Into<Sse41>>(
     match Products::for_weights(largest) {
         Products::Widened => rows::<S, WIDENED>(simd, job, &mut out),
         Products::Pairs => rows::<S, PAIRS>(simd, job, &mut out),
-        Products::Quads => rows::<S, QUADS>(simd, job, &mut out),
+        Products::Quads | Products::Octs => rows::<S, QUADS>(simd, job, &mut out),
     }
 }
 

@@ -10,9 +10,11 @@ use crate::detect::{Avx2, Avx512, Avx512Vnni, AvxVnni, Sse41};
 use crate::simd::words::Words;
 
 mod direct;
+mod spill;
 mod winograd;
 
 use direct::Direct;
+use spill::StepCosts;
 use winograd::{Band, Plan, Winograd};
 
 /// The parts of these convolutions that are compiled for a level.
@@ -21,6 +23,8 @@ pub(crate) trait Compiled: Words + fmt::Debug + Send + Sync + 'static {
     const WINOGRAD: &'static str;
     /// Name of the matrix product without a matrix.
     const DIRECT: &'static str;
+    /// What products of bytes cost where there is no exact dot product of them.
+    const STEPS: Option<StepCosts>;
 
     /// [`winograd::input_tiles`].
     fn winograd_input(
@@ -56,10 +60,11 @@ pub(crate) trait Compiled: Words + fmt::Debug + Send + Sync + 'static {
 
 /// Compiles them.
 macro_rules! compiled {
-    ($level:ident, $features:literal, $winograd:literal, $direct:literal) => {
+    ($level:ident, $features:literal, $winograd:literal, $direct:literal, $steps:expr) => {
         impl Compiled for $level {
             const WINOGRAD: &'static str = $winograd;
             const DIRECT: &'static str = $direct;
+            const STEPS: Option<StepCosts> = $steps;
 
             fn winograd_input(
                 self,
@@ -135,25 +140,57 @@ macro_rules! compiled {
     };
 }
 
-compiled!(Sse41, "sse4.1,ssse3", "winograd_qu8_qc8w_4x8__sse41", "conv_qu8_qc8w_4x8c4__sse41");
-compiled!(Avx2, "avx2,fma", "winograd_qu8_qc8w_4x16__avx2", "conv_qu8_qc8w_4x16c4__avx2");
+/// Measured with `conv_q8_bench`: what vector operations and their ports make one expect.
+const SSE41_STEPS: StepCosts = StepCosts {
+    chained: [2.0, 1.7, 1.55],
+    spilled: 2.4,
+    words: 3.4,
+    gemm: [3.7, 2.1, 1.8, 1.65],
+    result: 1.3,
+};
+
+const AVX_STEPS: StepCosts = StepCosts {
+    chained: [1.75, 1.5, 1.4],
+    spilled: 2.5,
+    words: 2.2,
+    gemm: [3.1, 1.75, 1.45, 1.4],
+    result: 0.35,
+};
+
+compiled!(
+    Sse41,
+    "sse4.1,ssse3",
+    "winograd_qu8_qc8w_4x8__sse41",
+    "conv_qu8_qc8w_6x8c8__sse41",
+    Some(SSE41_STEPS)
+);
+compiled!(
+    Avx2,
+    "avx2,fma",
+    "winograd_qu8_qc8w_4x16__avx2",
+    "conv_qu8_qc8w_4x16c4__avx2",
+    Some(AVX_STEPS)
+);
 compiled!(
     AvxVnni,
     "avxvnni,avx2,fma",
     "winograd_qu8_qc8w_4x16__avxvnni",
-    "conv_qu8_qc8w_6x16c4__avxvnni"
+    "conv_qu8_qc8w_6x16c4__avxvnni",
+    None
 );
 compiled!(
     Avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     "winograd_qu8_qc8w_4x32__avx512",
-    "conv_qu8_qc8w_12x32c4__avx512"
+    "conv_qu8_qc8w_12x32c4__avx512",
+    Some(AVX_STEPS)
 );
 compiled!(
     Avx512Vnni,
     "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     "winograd_qu8_qc8w_4x32__avx512vnni",
-    "conv_qu8_qc8w_12x32c4__avx512vnni"
+    "conv_qu8_qc8w_12x32c4__avx512vnni",
+    None
 );
 
 /// The ways of a level for `problem`.
@@ -163,7 +200,8 @@ pub(crate) fn ways<S: Compiled>(problem: &ConvProblem) -> Vec<ConvWay> {
     if let Some(plan) = Plan::new::<S>(problem) {
         ways.push(ConvWay {
             name: S::WINOGRAD,
-            cost: plan.cost(S::HAS_DOT),
+            cost: plan.cost(S::HAS_DOT)
+                * S::STEPS.map_or(1.0, |costs| costs.gemm(127) / costs.gemm(problem.max_abs)),
             weight_bytes: plan.weight_bytes(),
             scratch_bytes: plan.scratch_bytes(),
         });

@@ -82,7 +82,8 @@ pub(crate) fn rows(
 ) -> Option<f32> {
     let (weights, m) = (problem.weights(), problem.m as f32);
     let (rows, entries) = (problem.n as f32, weights * problem.density);
-    let products = Products::for_weights(problem.max_abs) as usize;
+    // Longer sums in 16 bits change little where a single row waits for its weights.
+    let products = (Products::for_weights(problem.max_abs) as usize).min(Products::Quads as usize);
     let [dense, sparse, sliced] = if problem.m >= 4 { costs.batched } else { [1.0; 3] };
     let (computing, bytes) = match (form, problem.quantized) {
         (RowsForm::Panels, true) => (dense * costs.dense[products] * weights, weights),

@@ -53,7 +53,7 @@ pub(super) struct PanelQ8<'a> {
 /// How products of u8 and i8 are summed without a loss, by the largest absolute weight.
 ///
 /// `pmaddubsw` adds two products in a saturating i16: 2 * 255 * 64 = 32,640 fits. Half the weight lets two of its
-/// results be added before they are widened.
+/// results be added before they are widened, a quarter four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Products {
     /// Any weight: bytes are widened first, `pmaddwd`.
@@ -62,6 +62,8 @@ pub(super) enum Products {
     Pairs,
     /// At most 32: two results of `pmaddubsw` in 16 bits.
     Quads,
+    /// At most 16: four results of `pmaddubsw` in 16 bits.
+    Octs,
 }
 
 /// [`Products::Widened`] as a generic argument.
@@ -70,12 +72,15 @@ pub(crate) const WIDENED: u8 = Products::Widened as u8;
 pub(crate) const PAIRS: u8 = Products::Pairs as u8;
 /// [`Products::Quads`] as a generic argument.
 pub(crate) const QUADS: u8 = Products::Quads as u8;
+/// [`Products::Octs`] as a generic argument.
+pub(crate) const OCTS: u8 = Products::Octs as u8;
 
 impl Products {
     /// The cheapest way for weights of at most `max_abs`.
     pub(super) const fn for_weights(max_abs: u8) -> Self {
         match max_abs {
-            0..=32 => Self::Quads,
+            0..=16 => Self::Octs,
+            17..=32 => Self::Quads,
             33..=64 => Self::Pairs,
             _ => Self::Widened,
         }

@@ -149,9 +149,9 @@ impl Simd for Sse41 {
     }
 
     #[inline(always)]
-    fn pairs_of_both(self, x: [__m128i; 2], w: [__m128i; 2]) -> __m128i {
+    fn add_words(self, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: the token.
-        unsafe { _mm_add_epi16(_mm_maddubs_epi16(x[0], w[0]), _mm_maddubs_epi16(x[1], w[1])) }
+        unsafe { _mm_add_epi16(a, b) }
     }
 
     #[inline(always)]

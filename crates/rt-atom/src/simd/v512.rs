@@ -154,13 +154,11 @@ macro_rules! vectors_of_512_bits {
             }
 
             #[inline(always)]
-            fn pairs_of_both(self, x: [__m512i; 2], w: [__m512i; 2]) -> __m512i {
+            fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
                 // SAFETY: the token.
-                unsafe {
-                    let first = _mm512_maddubs_epi16(x[0], w[0]);
-                    _mm512_add_epi16(first, _mm512_maddubs_epi16(x[1], w[1]))
-                }
+                unsafe { _mm512_add_epi16(a, b) }
             }
+
 
             #[inline(always)]
             fn pairs(self, x: __m512i, w: __m512i) -> __m512i {

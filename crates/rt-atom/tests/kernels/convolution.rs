@@ -86,7 +86,15 @@ fn problem((input, kernel, stride, pads, n, groups): Case, dilation: usize) -> C
         pad_before: [top, left],
         pad_after: [bottom, right],
     };
-    ConvProblem { geometry, groups, n, out_stride: n + n % 3, density: 1.0, threads: 1 }
+    ConvProblem {
+        geometry,
+        groups,
+        n,
+        out_stride: n + n % 3,
+        density: 1.0,
+        max_abs: 127,
+        threads: 1,
+    }
 }
 
 #[test]

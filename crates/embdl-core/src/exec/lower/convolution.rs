@@ -58,6 +58,7 @@ impl<'m> Lowering<'m, '_> {
             n: weight.shape.dim(0),
             out_stride: self.out_stride(),
             density: forms::density(weight),
+            max_abs: forms::max_abs(&weight.values),
             threads: self.parallel.threads(),
         }
     }

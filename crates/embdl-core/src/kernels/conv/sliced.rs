@@ -23,7 +23,7 @@ const MARGIN: f32 = 1.2;
 /// The way through slices, where a level expects it to be faster than dense weights.
 #[must_use]
 pub fn way_sliced_q8(kernels: &dyn Kernels, problem: &ConvProblem) -> Option<ConvWay> {
-    let ConvProblem { geometry, groups, n, out_stride, density, threads } = *problem;
+    let ConvProblem { geometry, groups, n, out_stride, density, threads, .. } = *problem;
     let k = problem.k();
     // Slices have rows of results side by side, and columns that 16 bits count.
     if groups != 1 || out_stride != n || k > 1 << 16 || density >= 1.0 {

@@ -7,7 +7,7 @@
 
 use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
 
-use super::{PAIRS, PanelQ8, Products, QUADS, WIDENED, panels_q8, row_blocks, tail_bytes};
+use super::{OCTS, PAIRS, PanelQ8, Products, QUADS, WIDENED, panels_q8, row_blocks, tail_bytes};
 use crate::kernels::output::{Block, Stage, store};
 use crate::simd::Simd;
 
@@ -29,6 +29,7 @@ pub(crate) fn gemm<S: Simd>(simd: S, job: &GemmQ8<'_>, mut out: OutQ8<'_>) {
         Products::Widened => blocks::<S, WIDENED>(simd, job, &mut out),
         Products::Pairs => blocks::<S, PAIRS>(simd, job, &mut out),
         Products::Quads => blocks::<S, QUADS>(simd, job, &mut out),
+        Products::Octs => blocks::<S, OCTS>(simd, job, &mut out),
     }
 }
 
@@ -166,8 +167,19 @@ pub(crate) unsafe fn multiply_bytes<
                 let w = [0, 1, 2, 3].map(|g| unsafe {
                     simd.load_bytes(weights.add((group + g) * group_bytes + 4 * S::LANES * v))
                 });
-                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[0], x[1]], [w[0], w[1]]);
-                *sum = simd.dot_both::<PRODUCTS>(*sum, [x[2], x[3]], [w[2], w[3]]);
+                *sum = simd.dot_four::<PRODUCTS>(*sum, x, w);
+            }
+        }
+        group += 4;
+    }
+    while !S::SHUFFLES && !S::HAS_DOT && PRODUCTS == OCTS && group + 4 <= groups {
+        // SAFETY: group + 4 <= groups.
+        let w = [0, 1, 2, 3].map(|g| unsafe { load::<S, NV>(simd, weights, group + g) });
+        for (row, sums) in rows.iter().zip(&mut local) {
+            // SAFETY: group + 4 <= groups.
+            let x = [0, 1, 2, 3].map(|g| unsafe { broadcast(simd, row.add(4 * (group + g))) });
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.dot_four::<PRODUCTS>(*sum, x, w.map(|w| w[v]));
             }
         }
         group += 4;
@@ -202,6 +214,33 @@ pub(crate) unsafe fn multiply_bytes<
             }
         }
         group += 1;
+    }
+    *sums = local;
+}
+
+/// Adds to `sums` the products of steps of four bytes, which lie at `levels` of each row.
+///
+/// # Safety
+/// Each row must have the bytes, and `weights` two vectors for each step, whose sums of two products fit 16 bits.
+#[inline(always)]
+pub(crate) unsafe fn multiply_steps<S: Simd, const M: usize, const NV: usize>(
+    simd: S,
+    sums: &mut [[S::I32; NV]; M],
+    rows: [*const u8; M],
+    levels: &[u32],
+    weights: *const u8,
+) {
+    let mut local = *sums;
+    for (step, &level) in levels.iter().enumerate() {
+        // SAFETY: by the contract.
+        let w = unsafe { load::<S, NV>(simd, weights, step) };
+        for (row, sums) in rows.iter().zip(&mut local) {
+            // SAFETY: by the contract.
+            let x = unsafe { broadcast(simd, row.add(level as usize)) };
+            for (sum, w) in sums.iter_mut().zip(w) {
+                *sum = simd.dot::<PAIRS>(*sum, x, w);
+            }
+        }
     }
     *sums = local;
 }
