@@ -12,6 +12,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 use core::ops::Range;
 
+mod blocks;
 pub(super) mod dotprod;
 pub(super) mod f32;
 pub(super) mod neon;
@@ -32,6 +33,22 @@ fn check(m: usize, k: usize, n: usize, lhs: (usize, usize), out: (usize, usize))
 /// The channels of the group of `panels` panels that starts at channel `first`.
 fn group(first: usize, panels: usize, n: usize) -> Range<usize> {
     first..n.min(first + panels * PANEL)
+}
+
+/// Calls `visit(first channel, panels that are left)` for groups of four panels, two, and one.
+#[inline]
+fn for_each_group(n: usize, mut visit: impl FnMut(usize, usize)) {
+    let mut column = 0;
+    while column < n {
+        let panels = (n - column).div_ceil(PANEL);
+        visit(column, panels);
+        column += PANEL
+            * match panels {
+                4.. => 4,
+                2.. => 2,
+                _ => 1,
+            };
+    }
 }
 
 /// The last `row.len() % 16` bytes of a row in the low lanes, zeros above. Reads nothing outside the row.

@@ -13,6 +13,7 @@ use embdl_core::kernels::OutQ8;
 use embdl_core::quant::Requant;
 
 pub(super) mod quad;
+pub(super) mod tiles;
 
 /// Where rows of a result go, with everything that does not change from row to row in vector registers.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub(super) struct Stage<'a> {
     pub(super) short: bool,
     shift: int32x4_t,
     zero_point: int16x8_t,
-    min: uint8x8_t,
-    max: uint8x8_t,
+    min: uint8x16_t,
+    max: uint8x16_t,
 }
 
 impl<'a> Sink<'a> {
@@ -154,8 +155,8 @@ impl<'a> Stage<'a> {
             short,
             shift: vdupq_n_s32(-shift),
             zero_point: vdupq_n_s16(i16::from(requant.zero_point)),
-            min: vdup_n_u8(requant.min),
-            max: vdup_n_u8(requant.max),
+            min: vdupq_n_u8(requant.min),
+            max: vdupq_n_u8(requant.max),
         }
     }
 
@@ -197,7 +198,7 @@ impl<'a> Stage<'a> {
     fn levels(&self, low: int32x4_t, high: int32x4_t) -> uint8x8_t {
         let scaled = vqmovn_high_s32(vqmovn_s32(low), high);
         let levels = vqmovun_s16(vqaddq_s16(scaled, self.zero_point));
-        vmin_u8(vmax_u8(levels, self.min), self.max)
+        vmin_u8(vmax_u8(levels, vget_low_u8(self.min)), vget_low_u8(self.max))
     }
 
     /// Eight levels for each of some rows of accumulators of the same eight channels.
@@ -208,7 +209,7 @@ impl<'a> Stage<'a> {
         sums: [[int32x4_t; 2]; N],
         multipliers: [int32x4_t; 2],
     ) -> [uint8x8_t; N] {
-        let mut levels = [self.min; N];
+        let mut levels = [vget_low_u8(self.min); N];
         // Loops, because `map` of more than a few rows becomes a call.
         if self.short {
             for (levels, [a, b]) in levels.iter_mut().zip(sums) {

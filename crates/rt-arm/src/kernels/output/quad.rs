@@ -39,8 +39,8 @@ impl<const SHORT: bool> Levels<SHORT> {
             multipliers: stage.multipliers(channel),
             shift: stage.shift,
             zero_point: stage.zero_point,
-            min: vcombine_u8(stage.min, stage.min),
-            max: vcombine_u8(stage.max, stage.max),
+            min: stage.min,
+            max: stage.max,
             channels,
             out,
         }

@@ -1,0 +1,84 @@
+//! The output stage of tiles of eight channels: two rows to a vector of levels.
+
+use core::arch::aarch64::*;
+
+use super::{Sink, Stage, scale_32, scale_64};
+
+/// Channels of a tile.
+const CHANNELS: usize = 8;
+
+impl Sink<'_> {
+    /// Writes the first `count` of `M` rows (all, if there are fewer) from `at` on, `stride` elements apart. `M` is even.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub(in super::super) fn store_rows<const M: usize>(
+        &mut self,
+        [at, stride]: [usize; 2],
+        count: usize,
+        sums: &[[int32x4_t; 2]; M],
+        multipliers: [int32x4_t; 2],
+    ) {
+        let Self::U8(stage, out) = self else {
+            return self.store_each([at, stride], count, sums, multipliers);
+        };
+        if count < M {
+            return self.store_each([at, stride], count, sums, multipliers);
+        }
+        assert!(at + (M - 1) * stride + CHANNELS <= out.len());
+        let mut to = out.as_mut_ptr().wrapping_add(at);
+        let [a, b] = multipliers;
+        for pair in sums.as_chunks::<2>().0 {
+            let levels = stage.apply_16(pair.as_flattened(), [a, b, a, b]);
+            let levels = vreinterpretq_u64_u8(levels);
+            // SAFETY: asserted above; u64 are written without alignment.
+            unsafe {
+                vst1q_lane_u64::<0>(to.cast(), levels);
+                vst1q_lane_u64::<1>(to.wrapping_add(stride).cast(), levels);
+            }
+            to = to.wrapping_add(2 * stride);
+        }
+    }
+
+    #[target_feature(enable = "neon")]
+    fn store_each(
+        &mut self,
+        [at, stride]: [usize; 2],
+        count: usize,
+        sums: &[[int32x4_t; 2]],
+        multipliers: [int32x4_t; 2],
+    ) {
+        for (i, sums) in sums.iter().take(count).enumerate() {
+            self.store(at + i * stride, CHANNELS, sums, &multipliers);
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// Sixteen levels from four vectors of accumulators.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    fn apply_16(&self, sums: &[int32x4_t], multipliers: [int32x4_t; 4]) -> uint8x16_t {
+        let sums: &[int32x4_t; 4] = sums.first_chunk().expect("four vectors");
+        let mut scaled = *sums;
+        if self.short {
+            for (sums, multipliers) in scaled.iter_mut().zip(multipliers) {
+                *sums = scale_32(*sums, multipliers, self.shift);
+            }
+        } else {
+            for (sums, multipliers) in scaled.iter_mut().zip(multipliers) {
+                *sums = scale_64(*sums, multipliers, self.shift);
+            }
+        }
+        let low = vqmovn_high_s32(vqmovn_s32(scaled[0]), scaled[1]);
+        let high = vqmovn_high_s32(vqmovn_s32(scaled[2]), scaled[3]);
+        let low = vqmovun_s16(vqaddq_s16(low, self.zero_point));
+        let levels = vqmovun_high_s16(low, vqaddq_s16(high, self.zero_point));
+        vminq_u8(vmaxq_u8(levels, self.min), self.max)
+    }
+}
