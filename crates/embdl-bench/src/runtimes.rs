@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct RuntimeChoice {
     /// "reference", "atom", "arm".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm".
     pub isa: String,
 }
 

@@ -95,7 +95,7 @@ pub struct CompressedRecord {
 pub struct Retest {
     /// "reference", "atom", "arm".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm".
     pub isa: String,
     /// Whether an emulator ran it; its CPU model is in `machine`.
     pub emulated: bool,

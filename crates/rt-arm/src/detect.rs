@@ -15,6 +15,11 @@ pub(crate) struct Neon(());
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dotprod(());
 
+/// Proof that NEON, the dot product instructions and the matrix products of bytes (`FEAT_I8MM`) run here. Made only in this
+/// file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct I8mm(());
+
 /// An instruction set level that runs here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Level {
@@ -22,6 +27,8 @@ pub(crate) enum Level {
     Neon(Neon),
     /// Armv8.2-A with `FEAT_DotProd`: Cortex-A55, A76 and later.
     Dotprod(Dotprod),
+    /// Armv8.6-A, and Armv8.2-A with `FEAT_I8MM`: Cortex-A510, A715, X2, Neoverse V1, N2 and later.
+    I8mm(I8mm),
 }
 
 impl Level {
@@ -30,6 +37,7 @@ impl Level {
         match self {
             Self::Neon(_) => "neon",
             Self::Dotprod(_) => "dotprod",
+            Self::I8mm(_) => "i8mm",
         }
     }
 }
@@ -39,6 +47,9 @@ pub(crate) fn available() -> Vec<Level> {
     let mut levels = Vec::new();
     if is_aarch64_feature_detected!("neon") {
         if is_aarch64_feature_detected!("dotprod") {
+            if is_aarch64_feature_detected!("i8mm") {
+                levels.push(Level::I8mm(I8mm(())));
+            }
             levels.push(Level::Dotprod(Dotprod(())));
         }
         levels.push(Level::Neon(Neon(())));
@@ -75,15 +86,16 @@ mod tests {
 
     #[test]
     fn best_level_is_the_default() {
-        let levels = [Level::Dotprod(Dotprod(())), Level::Neon(Neon(()))];
-        assert_eq!(choose(None, &levels).unwrap().name(), "dotprod");
+        let levels = [Level::I8mm(I8mm(())), Level::Dotprod(Dotprod(())), Level::Neon(Neon(()))];
+        assert_eq!(choose(None, &levels).unwrap().name(), "i8mm");
+        assert_eq!(choose(Some("dotprod"), &levels).unwrap().name(), "dotprod");
         assert_eq!(choose(Some("neon"), &levels).unwrap().name(), "neon");
     }
 
     #[test]
     fn absent_levels_are_refused_by_name() {
         let levels = [Level::Neon(Neon(()))];
-        for asked in ["dotprod", "avx2", "NEON", ""] {
+        for asked in ["i8mm", "dotprod", "avx2", "NEON", ""] {
             let expected =
                 RuntimeError::IsaUnavailable { asked: asked.into(), available: vec!["neon"] };
             assert_eq!(choose(Some(asked), &levels).unwrap_err(), expected);

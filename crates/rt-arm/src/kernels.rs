@@ -46,6 +46,7 @@ impl Kernels for ArmKernels {
         match self.level {
             Level::Neon(_) => gemm::neon::TILE_Q8,
             Level::Dotprod(_) => gemm::dotprod::TILE_Q8,
+            Level::I8mm(_) => gemm::i8mm::TILE_Q8,
         }
     }
 
@@ -54,11 +55,14 @@ impl Kernels for ArmKernels {
             (KernelKind::GemmF32, _) => "gemm_f32_f32_6x16__neon",
             (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_4x4c16__neon",
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
+            (KernelKind::GemmQ8, Level::I8mm(_)) => "gemm_qu8_qc8w_8x8c8__i8mm",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
             (KernelKind::SparseQ8, _) => "gemm_qu8_bsrw_4x1__neon",
             (KernelKind::EllQ8 | KernelKind::LrnF32, _) => kind.scalar_name(),
             (KernelKind::CodebookQ8, Level::Neon(_)) => "gemm_qu8_cb4w_1x4c32__neon",
-            (KernelKind::CodebookQ8, Level::Dotprod(_)) => "gemm_qu8_cb4w_1x4c32__dotprod",
+            (KernelKind::CodebookQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
+                "gemm_qu8_cb4w_1x4c32__dotprod"
+            }
             (KernelKind::DepthwiseF32, _) => "depthwise_f32_f32_4x8__neon",
             (KernelKind::DepthwiseQ8, _) => "depthwise_qu8_qc8w_4x8__neon",
             (KernelKind::MaxPoolF32, _) => "maxpool_f32_f32_4x4__neon",
@@ -109,6 +113,8 @@ impl Kernels for ArmKernels {
             Level::Neon(_) => unsafe { gemm::neon::gemm_q8(job, out) },
             // SAFETY: the token exists only where NEON and dotprod were detected.
             Level::Dotprod(_) => unsafe { gemm::dotprod::gemm_q8(job, out) },
+            // SAFETY: the token exists only where NEON and i8mm were detected.
+            Level::I8mm(_) => unsafe { gemm::i8mm::gemm_q8(job, out) },
         }
     }
 
@@ -126,8 +132,10 @@ impl Kernels for ArmKernels {
         match self.level {
             // SAFETY: the token exists only where NEON was detected.
             Level::Neon(_) => unsafe { codebook::neon::codebook_q8(job, out) },
-            // SAFETY: the token exists only where NEON and dotprod were detected.
-            Level::Dotprod(_) => unsafe { codebook::dotprod::codebook_q8(job, out) },
+            // SAFETY: the tokens exist only where NEON and dotprod were detected.
+            Level::Dotprod(_) | Level::I8mm(_) => unsafe {
+                codebook::dotprod::codebook_q8(job, out)
+            },
         }
     }
 

@@ -1,4 +1,4 @@
-//! The AArch64 runtime: NEON and dotprod kernels behind embdl-core's Kernels trait. Never depends on another runtime.
+//! The AArch64 runtime: NEON, dotprod and i8mm kernels behind embdl-core's Kernels trait. Never depends on another runtime.
 #![cfg(target_arch = "aarch64")]
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use embdl_core::runtime::{Capabilities, RuntimeError};
 mod detect;
 mod kernels;
 
-/// Instruction set levels that can be used here, best first: "dotprod" where the CPU has it, "neon".
+/// Instruction set levels that can be used here, best first: "i8mm" and "dotprod" where the CPU has them, "neon".
 #[must_use]
 pub fn isas() -> Vec<&'static str> {
     detect::available().into_iter().map(detect::Level::name).collect()

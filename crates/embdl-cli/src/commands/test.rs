@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Only this runtime: reference, atom, arm, or native for the fastest one.
     #[arg(long)]
     runtime: Option<String>,
-    /// Only this instruction set level: scalar, sse41, avx2, neon, dotprod.
+    /// Only this instruction set level: scalar, sse41, avx2, neon, dotprod, i8mm.
     #[arg(long)]
     isa: Option<String>,
     /// Threads; 0 for as many as the machine has fast cores. The scalar reference runs on one.

@@ -14,7 +14,7 @@ const WINOGRAD: &str = "winograd_qu8_qc8w_4x8__neon";
 pub(super) fn ways(level: Level, problem: &ConvProblem) -> Vec<ConvWay> {
     let way = |plan: Plan| ConvWay {
         name: WINOGRAD,
-        cost: plan.cost(matches!(level, Level::Dotprod(_))),
+        cost: plan.cost(level),
         weight_bytes: plan.weight_bytes(),
         scratch_bytes: plan.scratch_bytes(),
     };

@@ -15,6 +15,7 @@ use core::ops::Range;
 mod blocks;
 pub(super) mod dotprod;
 pub(super) mod f32;
+pub(super) mod i8mm;
 pub(super) mod neon;
 
 /// Output channels of a panel: one vector of 32-bit accumulators.

@@ -22,7 +22,7 @@ pub(super) fn density_threshold(level: Level, quantized: bool) -> f32 {
     match (quantized, level) {
         (false, _) => 0.06,
         (true, Level::Neon(_)) => 0.025,
-        (true, Level::Dotprod(_)) => 0.005,
+        (true, Level::Dotprod(_) | Level::I8mm(_)) => 0.005,
     }
 }
 

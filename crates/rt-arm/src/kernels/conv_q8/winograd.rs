@@ -20,6 +20,7 @@ use embdl_core::kernels::conv::exact::{INVERSE_OF_9, PLACES, Tiles, bias_less_ze
 use embdl_core::kernels::parallel::{Shared, SharedOut};
 use embdl_core::kernels::{ConvProblem, ConvQ8, ConvWeights, OutQ8, Parallel};
 
+use crate::detect::Level;
 use crate::kernels::output::Stage;
 use crate::kernels::output::quad::{Levels, Quad, Sums};
 
@@ -126,8 +127,12 @@ impl Plan {
     /// Instructions, in those of a product by GEMM at the level. The factors are counted: a product of words, a value that is
     /// transformed before, and one after, less what GEMM takes to store results.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub(super) fn cost(&self, has_dot: bool) -> f32 {
-        let [product, input, result] = if has_dot { [3.9, 16.0, 25.0] } else { [1.4, 8.0, 3.0] };
+    pub(super) fn cost(&self, level: Level) -> f32 {
+        let [product, input, result] = match level {
+            Level::Neon(_) => [1.4, 8.0, 3.0],
+            Level::Dotprod(_) => [3.9, 16.0, 25.0],
+            Level::I8mm(_) => [7.2, 29.0, 46.0],
+        };
         let tiles = self.tiles.tile_count();
         let rows = (tiles.next_multiple_of(ROWS / 2) * PLACES) as f32;
         let places = (tiles * PLACES) as f32;
