@@ -76,6 +76,8 @@ pub struct EllQ8 {
     /// moves when another is added: aligned memory cannot grow in place.
     slots: Vec<Vec<Line>>,
     bias: Vec<i32>,
+    row_sums: Vec<i32>,
+    max_abs: u8,
 }
 
 /// Where a slice is.
@@ -123,6 +125,18 @@ impl EllQ8 {
         &self.bias
     }
 
+    /// Sum of each row's values, zero-padded to whole slices: kernels that flip u8 to i8 add `128 *` this.
+    #[must_use]
+    pub fn row_sums(&self) -> &[i32] {
+        &self.row_sums
+    }
+
+    /// Largest absolute value: how many products fit into 16 bits depends on it.
+    #[must_use]
+    pub const fn max_abs(&self) -> u8 {
+        self.max_abs
+    }
+
     /// Number of slices.
     #[must_use]
     pub const fn slices(&self) -> usize {
@@ -150,7 +164,7 @@ impl EllQ8 {
         self.slots.iter().map(|piece| piece.len() * 64).sum::<usize>()
             + self.offsets.len() * 2
             + self.places.len() * size_of::<Place>()
-            + self.bias.len() * 4
+            + (self.bias.len() + self.row_sums.len()) * 4
     }
 
     /// Bytes that so many entries are expected to take.
@@ -167,7 +181,7 @@ impl EllQ8 {
         let steps = slots / (EllTile::SLOTS * tile.rows) as f32;
         let slices = n.div_ceil(tile.rows);
         // On average, half a line at the end of a slice is not used.
-        let of_slices = slices * (size_of::<Place>() + 32 + 4 * tile.rows);
+        let of_slices = slices * (size_of::<Place>() + 32 + 8 * tile.rows);
         (steps * (tile.step_bytes() + 2) as f32) as usize + of_slices
     }
 }

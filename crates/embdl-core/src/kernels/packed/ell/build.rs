@@ -62,6 +62,8 @@ impl EllBuilder {
             offsets: Vec::with_capacity(lines * 64 / tile.step_bytes()),
             slots: vec![Vec::with_capacity(lines)],
             bias: pad_bias(bias, n, Tile { nr: tile.rows, kr: 1 }),
+            row_sums: vec![0; n.next_multiple_of(tile.rows)],
+            max_abs: 0,
         };
         Self {
             rows,
@@ -93,6 +95,7 @@ impl EllBuilder {
         #[expect(clippy::cast_possible_truncation, reason = "there are at most 2^16 columns")]
         self.columns.push((position - self.row.start) as u32);
         self.values.push(value);
+        self.rows.max_abs = self.rows.max_abs.max(value.unsigned_abs());
     }
 
     /// The rows, if they fit.
@@ -118,6 +121,7 @@ impl EllBuilder {
         let bias = &mut self.rows.bias[j];
         let sum = row_sum(self.values[start..].iter().copied());
         *bias = fold_zero_point(*bias, self.zero_point, sum);
+        self.rows.row_sums[j] = sum;
         self.columns.extend(END);
         self.values.extend([0; EllTile::SLOTS]);
         self.row_starts.push(self.columns.len());
@@ -263,6 +267,7 @@ mod tests {
         let entries = [(2, 9), (7, 8), (12, 1), (13, 2), (14, 3), (15, 4), (16, 5), (26, 6)];
         let rows = built(3, 9, &entries);
         assert_eq!(rows.bias(), [-17, -15, -6, 0]);
+        assert_eq!((rows.row_sums(), rows.max_abs()), (&[17, 15, 6, 0][..], 9));
         let first = rows.slice(0);
         // From 2: row 1's third entry is the last within 2..6. From 5, the last whole window: what is left.
         assert_eq!(first.offsets, [2, 5]);
