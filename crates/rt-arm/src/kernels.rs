@@ -1,10 +1,10 @@
 //! Which vector code each job of a level runs on. The only calls from ordinary code into `#[target_feature]` functions.
 
-use embdl_core::kernels::conv::{prepare_f32, ways_f32};
+use embdl_core::kernels::conv::{prepare_f32, prepare_sliced_q8, way_sliced_q8, ways_f32};
 use embdl_core::kernels::{
-    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, GemmF32, GemmQ8,
-    KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, PreparedQ8, RowsF32, RowsQ8, SparseF32,
-    SparseQ8, Tile, WindowGeometry,
+    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
+    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, PreparedQ8, RowsF32,
+    RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
 use crate::detect::Level;
@@ -12,7 +12,9 @@ use crate::detect::Level;
 mod codebook;
 mod conv;
 mod conv_q8;
+mod cost;
 mod depthwise;
+mod ell;
 mod gemm;
 mod output;
 mod pool;
@@ -58,7 +60,11 @@ impl Kernels for ArmKernels {
             (KernelKind::GemmQ8, Level::I8mm(_)) => "gemm_qu8_qc8w_8x8c8__i8mm",
             (KernelKind::SparseF32, _) => "gemm_f32_bsrw_4x1__neon",
             (KernelKind::SparseQ8, _) => "gemm_qu8_bsrw_4x1__neon",
-            (KernelKind::EllQ8 | KernelKind::LrnF32, _) => kind.scalar_name(),
+            (KernelKind::EllQ8, Level::Neon(_)) => "gemm_qu8_ellw_1x16c128__neon",
+            (KernelKind::EllQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
+                "gemm_qu8_ellw_1x16c128__dotprod"
+            }
+            (KernelKind::LrnF32, _) => kind.scalar_name(),
             (KernelKind::CodebookQ8, Level::Neon(_)) => "gemm_qu8_cb4w_1x4c32__neon",
             (KernelKind::CodebookQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
                 "gemm_qu8_cb4w_1x4c32__dotprod"
@@ -70,8 +76,12 @@ impl Kernels for ArmKernels {
         }
     }
 
-    fn prefers_sparse(&self, density: f32, quantized: bool) -> bool {
-        density < sparse::density_threshold(self.level, quantized)
+    fn rows_cost(&self, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
+        cost::rows(self.level, problem, form)
+    }
+
+    fn tile_ell(&self, _density: f32) -> EllTile {
+        ell::TILE
     }
 
     fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
@@ -89,7 +99,9 @@ impl Kernels for ArmKernels {
     }
 
     fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-        conv_q8::ways(self.level, problem)
+        let mut ways = conv_q8::ways(self.level, problem);
+        ways.extend(way_sliced_q8(self, problem));
+        ways
     }
 
     fn conv_q8(
@@ -99,7 +111,8 @@ impl Kernels for ArmKernels {
         weights: ConvWeights<'_, i8, i32>,
         zero_point: u8,
     ) -> PreparedQ8 {
-        conv_q8::prepare(way, problem, weights, zero_point)
+        prepare_sliced_q8(*self, way, problem, weights, zero_point)
+            .or_else(|| conv_q8::prepare(way, problem, weights, zero_point))
     }
 
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
@@ -126,6 +139,15 @@ impl Kernels for ArmKernels {
     fn sparse_q8(&self, job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>) {
         // SAFETY: every level implies NEON, and a level exists only where it was detected.
         unsafe { sparse::sparse_q8(job, out) }
+    }
+
+    fn ell_q8(&self, job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>) {
+        match self.level {
+            // SAFETY: the token exists only where NEON was detected.
+            Level::Neon(_) => unsafe { ell::neon::ell_q8(job, out) },
+            // SAFETY: the tokens exist only where NEON and dotprod were detected.
+            Level::Dotprod(_) | Level::I8mm(_) => unsafe { ell::dotprod::ell_q8(job, out) },
+        }
     }
 
     fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {

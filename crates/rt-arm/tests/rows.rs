@@ -4,7 +4,9 @@
 mod common;
 
 use common::{compare_f32, compare_q8, levels, report, requant};
-use embdl_core::kernels::{CodebookQ8, Kernels, Reference, RowsF32, RowsQ8, SparseF32, SparseQ8};
+use embdl_core::kernels::{
+    CodebookQ8, EllBuilder, EllQ8, Kernels, Reference, RowsF32, RowsQ8, SparseF32, SparseQ8,
+};
 use embdl_testkit::{Guarded, Random};
 
 /// Sizes around blocks of 4 rows and channels, chunks of 8 and 16 columns, blocks of 32 indices.
@@ -78,6 +80,47 @@ fn sparse_integers_equal_the_reference() {
                             |out| Reference.sparse_q8(&job, out),
                         ));
                     }
+                }
+            }
+        }
+    }
+    report(&failures);
+}
+
+/// Slices of 16 rows, windows of 128 columns and around them, values with and without -128.
+#[test]
+fn rows_in_slices_equal_the_reference() {
+    let mut random = Random::new(14);
+    let mut failures = Vec::new();
+    for (m, n) in [(0, 3), (1, 1), (1, 15), (1, 16), (1, 17), (1, 33), (2, 5), (3, 40)] {
+        for k in DEPTHS.into_iter().chain([127, 128, 129, 143, 255, 400]) {
+            for (percent, limit) in [(0, 127), (8, 127), (30, 127), (100, 127), (60, -128)] {
+                let entries: Vec<_> = positions(&mut random, n * k, percent)
+                    .into_iter()
+                    .map(|at| (at, [limit, -127, random.weights(1, 127)[0]][at % 3]))
+                    .collect();
+                let bias: Vec<i32> = (0..n).map(|_| random.integer(-900, 900)).collect();
+                let zero_point = random.bytes(1)[0];
+                let pack = |kernels: &dyn Kernels| -> EllQ8 {
+                    let (size, tile) = ([n, k, entries.len()], kernels.tile_ell(0.1));
+                    let mut rows = EllBuilder::new(size, &bias, zero_point, tile, usize::MAX);
+                    entries.iter().for_each(|&(at, value)| rows.push(at, value));
+                    rows.finish().unwrap()
+                };
+                let extremes = [vec![0; m * k], vec![255; m * k], random.bytes(m * k)];
+                let lhs = Guarded::new(&extremes[k % 3]);
+                let requants =
+                    [requant(&mut random, 30_000.0, 1), requant(&mut random, 90_000.0, n)];
+                let reference = pack(&Reference);
+                for kernels in levels() {
+                    let weights = pack(&*kernels);
+                    failures.extend(compare_q8(
+                        m * n,
+                        &requants,
+                        &format!("{} {m}x{n}x{k} {percent} % to {limit}", kernels.isa()),
+                        |out| kernels.ell_q8(&RowsQ8 { m, lhs: &lhs, weights: &weights }, out),
+                        |out| Reference.ell_q8(&RowsQ8 { m, lhs: &lhs, weights: &reference }, out),
+                    ));
                 }
             }
         }

@@ -11,20 +11,6 @@ use core::ops::Range;
 use embdl_core::kernels::{OutQ8, RowsF32, RowsQ8, SparseF32, SparseQ8};
 
 use super::output::Sink;
-use crate::detect::Level;
-
-/// Share of non-zero weights below which sparse rows need fewer instructions than the dense kernel, batch of one.
-///
-/// From instruction counts of LeNet-300-100 (`examples/count.rs`, Cortex-A57 under qemu): an entry costs 6.7
-/// instructions in floats and 5.5 in integers, a row about 60 and 90 more; a dense weight 0.51, 0.28 (NEON) and 0.16
-/// (dotprod). What memory traffic costs is not in these counts; sparse rows read 3 bytes an entry.
-pub(super) fn density_threshold(level: Level, quantized: bool) -> f32 {
-    match (quantized, level) {
-        (false, _) => 0.06,
-        (true, Level::Neon(_)) => 0.025,
-        (true, Level::Dotprod(_) | Level::I8mm(_)) => 0.005,
-    }
-}
 
 /// Dense layer with sparse float weights.
 ///

@@ -265,6 +265,6 @@ unsafe fn multiply_q8<const STEPS: usize, const PAIRED: bool, const MR: usize, c
 /// `x - 128` for every level.
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn flip(x: uint8x16_t) -> int8x16_t {
+pub(in super::super) fn flip(x: uint8x16_t) -> int8x16_t {
     vreinterpretq_s8_u8(veorq_u8(x, vdupq_n_u8(0x80)))
 }

@@ -1,0 +1,79 @@
+//! What dense layers are expected to cost in each form of their weights: instructions and bytes.
+//!
+//! Instructions are counted on emulated CPUs, with LeNet-300-100 and layers of AlexNet's sizes (`examples/count.rs`). What
+//! memory costs is no count but a model: an instruction takes about 0.3 ns and a byte from beyond the second-level cache 0.12
+//! ns on boards with a Cortex-A57 or A72, by their data sheets. Kernels compute or wait for memory, whichever takes longer.
+
+use embdl_core::kernels::{EllQ8, RowsForm, RowsProblem};
+
+use super::ell;
+use crate::detect::Level;
+
+/// Instructions of a level's kernels for one row of activations.
+#[derive(Clone, Copy, Debug)]
+struct RowCosts {
+    /// A dense weight: of one row, and of one in a tile.
+    dense: [f32; 2],
+    /// An entry of sparse rows: of one row, and of one where four share columns and values; and a row.
+    sparse: [f32; 3],
+    /// A step of slices, and a slice.
+    slices: [f32; 2],
+    /// A 4-bit index.
+    index: f32,
+}
+
+const F32: RowCosts =
+    RowCosts { dense: [0.36, 0.28], sparse: [6.7, 3.5, 60.0], slices: [0.0; 2], index: 0.0 };
+
+const NEON: RowCosts =
+    RowCosts { dense: [0.22, 0.21], sparse: [5.5, 2.8, 90.0], slices: [32.0, 90.0], index: 0.36 };
+
+const DOTPROD: RowCosts =
+    RowCosts { dense: [0.1, 0.07], slices: [24.0, 70.0], index: 0.24, ..NEON };
+
+const I8MM: RowCosts = RowCosts { dense: [0.1, 0.04], ..DOTPROD };
+
+/// Bytes of weights that a second-level cache keeps from run to run.
+const CACHE: f32 = 1024.0 * 1024.0;
+/// Instructions that take as long as a byte that it does not keep.
+const BYTE: f32 = 0.4;
+
+/// Instructions that take as long as a form on a level.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "estimates"
+)]
+pub(super) fn rows(level: Level, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
+    let costs = match level {
+        _ if !problem.quantized => F32,
+        Level::Neon(_) => NEON,
+        Level::Dotprod(_) => DOTPROD,
+        Level::I8mm(_) => I8MM,
+    };
+    let (weights, m) = (problem.weights(), problem.m as f32);
+    let (rows, entries) = (problem.n as f32, weights * problem.density);
+    let of_many = usize::from(problem.m >= 4);
+    let (computing, bytes) = match form {
+        RowsForm::Panels => {
+            let bytes = if problem.quantized { 1.0 } else { 4.0 };
+            (costs.dense[of_many] * weights, bytes * weights)
+        }
+        RowsForm::Sparse => {
+            let [_, _, row] = costs.sparse;
+            (costs.sparse[of_many] * entries + row * rows, 3.0 * entries)
+        }
+        RowsForm::Ell if problem.quantized => {
+            let tile = ell::TILE;
+            let bytes = EllQ8::expected_bytes(problem.n, problem.k, entries as usize, tile) as f32;
+            let steps = bytes / (tile.step_bytes() + 2) as f32;
+            let [step, slice] = costs.slices;
+            (step * steps + slice * rows / tile.rows as f32, bytes)
+        }
+        RowsForm::Codebook if problem.quantized => (costs.index * weights, weights / 2.0),
+        RowsForm::Ell | RowsForm::Codebook => return None,
+    };
+    let waiting = if bytes > CACHE { BYTE * bytes } else { 0.0 };
+    Some((m * computing).max(waiting))
+}
