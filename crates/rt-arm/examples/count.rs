@@ -1,7 +1,7 @@
 //! Runs a LeNet, or the network of a file, so many times, for counting instructions or timing from outside.
 //!
 //! ```text
-//! count lenet300|lenet5 f32|int8|int7|int6|int4 RUNS [ISA [DENSITY_PERCENT]]
+//! count lenet300|lenet5 f32|int8|int7|int6|int4 RUNS|nodes [ISA [DENSITY_PERCENT]]
 //! count FILE.embdl nodes|whole RUNS [ISA]
 //! ```
 //! With a density, dense layers run as sparse rows (`int4` and 100 percent: as codebook indices). The instructions of
@@ -27,11 +27,12 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     let [Some(name), Some(how)] = [argument(0), argument(1)] else {
         return Err("usage: count NET ELEMENTS RUNS [ISA [DENSITY_PERCENT]]".into());
     };
-    let runs = argument(2).unwrap_or("1").parse()?;
+    let wants_nodes = argument(2) == Some("nodes");
+    let runs = if wants_nodes { 1 } else { argument(2).unwrap_or("1").parse()? };
     let density = argument(4).map(str::parse).transpose()?;
     let mut options = LoadOptions { isa: argument(3).map(String::from), ..LoadOptions::default() };
+    options.clock = (wants_nodes || how == "nodes").then_some(nanoseconds);
     if name.ends_with(".embdl") {
-        options.clock = (how == "nodes").then_some(nanoseconds);
         let bytes = std::fs::read(name)?;
         return run(&format::read(&bytes, &Limits::default())?, &options, runs);
     }

@@ -94,7 +94,7 @@ impl Net {
             None => [None; 2],
         };
         self.value(shape);
-        let (name, inputs, output) = (String::new(), vec![input], input + 1);
+        let (name, inputs, output) = (format!("node{}", input + 1), vec![input], input + 1);
         self.nodes.push(Node { name, op, inputs, output, weight: ids[0], bias: ids[1] });
         Ok(())
     }

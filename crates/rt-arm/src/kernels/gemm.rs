@@ -36,19 +36,14 @@ fn group(first: usize, panels: usize, n: usize) -> Range<usize> {
     first..n.min(first + panels * PANEL)
 }
 
-/// Calls `visit(first channel, panels that are left)` for groups of four panels, two, and one.
+/// Calls `visit(first channel, panels)` for groups of four panels, and for what is left one by one.
 #[inline]
 fn for_each_group(n: usize, mut visit: impl FnMut(usize, usize)) {
     let mut column = 0;
     while column < n {
-        let panels = (n - column).div_ceil(PANEL);
+        let panels = if n - column > 3 * PANEL { 4 } else { 1 };
         visit(column, panels);
-        column += PANEL
-            * match panels {
-                4.. => 4,
-                2.. => 2,
-                _ => 1,
-            };
+        column += panels * PANEL;
     }
 }
 
@@ -75,8 +70,8 @@ fn load_tail(row: &[u8]) -> uint8x16_t {
 
 /// The pointer itself, but a value of which the compiler knows nothing.
 ///
-/// Without this it computes the addresses of a tile's rows from the first one in every step: 6 additions among the 64
-/// `fmla` of the float tile, and 12 among the 16 of the vector kernel (`examples/count.rs`, f32).
+/// Without this it computes the addresses of neighbouring rows from the first one in every step of a loop: 12 additions among
+/// the 16 `fmla` of a kernel.
 #[expect(
     clippy::pointers_in_nomem_asm_block,
     reason = "nothing is read or written through the pointer"

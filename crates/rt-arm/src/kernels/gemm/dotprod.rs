@@ -4,7 +4,7 @@
 //! (`x - 128`, one `eor`) as on NEON, since `usdot` would need `FEAT_I8MM`. Rows go through tiles, but for a single one: that
 //! is read where it stands, 16 levels at a time, for four panels.
 //!
-//! The intrinsics are not stable, so the two instructions are inline assembly.
+//! The intrinsics are not stable, so the two instructions are in inline assembly.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -14,7 +14,7 @@ use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
 use super::super::output::{self, Sink};
 use super::blocks::tiled_rows;
 use super::neon::flip;
-use super::{PANEL, check, for_each_group, group, load_tail, opaque};
+use super::{PANEL, check, for_each_group, group, load_tail};
 
 mod tile;
 
@@ -39,10 +39,10 @@ pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
         let tail = flip(load_tail(lhs));
         for_each_group(weights.n, |column, panels| {
             let at = [row * job.out_stride, column];
-            match panels {
-                4.. => row_q8::<4>(job, lhs, tail, at, &mut sink),
-                2.. => row_q8::<2>(job, lhs, tail, at, &mut sink),
-                _ => row_q8::<1>(job, lhs, tail, at, &mut sink),
+            if panels == 4 {
+                row_q8::<4>(job, lhs, tail, at, &mut sink);
+            } else {
+                row_q8::<1>(job, lhs, tail, at, &mut sink);
             }
         });
     }
@@ -69,92 +69,102 @@ fn row_q8<const NP: usize>(
     [at, column]: [usize; 2],
     sink: &mut Sink<'_>,
 ) {
-    let k = lhs.len();
-    let steps = k.div_ceil(4);
-    let panels = &job.weights.data[column * 4 * steps..][..NP * PANEL * 4 * steps];
-    let mut panels: [_; NP] =
-        core::array::from_fn(|j| opaque(panels[j * PANEL * 4 * steps..].as_ptr()));
-    let mut sums = bias::<NP>(job, column);
-    for x in lhs.as_chunks::<16>().0 {
-        // SAFETY: a chunk has sixteen bytes.
-        let x = flip(unsafe { vld1q_u8(x.as_ptr()) });
-        // Written out, as loops around inline assembly are not unrolled, and the sums would live in memory.
-        // SAFETY: a panel has 16 * steps bytes, of which each of these k / 16 steps takes 64.
-        unsafe {
-            multiply_16(&mut sums[0], x, &mut panels[0]);
-            if NP >= 2 {
-                multiply_16(&mut sums[1], x, &mut panels[1]);
-            }
-            if NP >= 4 {
-                multiply_16(&mut sums[2], x, &mut panels[2]);
-                multiply_16(&mut sums[3], x, &mut panels[3]);
-            }
-        }
-    }
-    let mut x = tail;
-    for _ in k / 16 * 4..steps {
-        // SAFETY: the k / 16 steps left 16 * (steps - k / 16 * 4) bytes of a panel, of which each of these takes 16.
-        unsafe {
-            multiply_4(&mut sums[0], x, &mut panels[0]);
-            if NP >= 2 {
-                multiply_4(&mut sums[1], x, &mut panels[1]);
-            }
-            if NP >= 4 {
-                multiply_4(&mut sums[2], x, &mut panels[2]);
-                multiply_4(&mut sums[3], x, &mut panels[3]);
-            }
-        }
-        x = vextq_s8::<4>(x, x);
-    }
+    let len = lhs.len().next_multiple_of(TILE_Q8.kr) * PANEL;
+    let panels = &job.weights.data[column / PANEL * len..][..NP * len];
+    let panels = core::array::from_fn(|j| panels[j * len..].as_ptr());
+    // SAFETY: a panel has 16 weights for each four levels.
+    let sums = unsafe { row_products::<NP>(bias(job, column), lhs, tail, panels) };
     let lanes = group(column, NP, job.weights.n).len();
     sink.store(at + column, lanes, &sums, &sink.multipliers::<NP>(column));
 }
 
-/// Adds the products of 16 steps of k to the sums of one panel, and moves on in it.
-///
-/// # Safety
-/// 64 bytes can be read at `panel`.
-#[target_feature(enable = "neon,dotprod")]
-#[inline]
-unsafe fn multiply_16(sum: &mut int32x4_t, x: int8x16_t, panel: &mut *const i8) {
-    // SAFETY: the caller vouches for 64 bytes.
-    let w = unsafe { vld1q_s8_x4(*panel) };
-    *panel = panel.wrapping_add(64);
-    *sum = sdot_lane::<0>(*sum, w.0, x);
-    *sum = sdot_lane::<1>(*sum, w.1, x);
-    *sum = sdot_lane::<2>(*sum, w.2, x);
-    *sum = sdot_lane::<3>(*sum, w.3, x);
+/// 16 levels in the register 0 times 16 steps of panels.
+macro_rules! sixteen {
+    ($([$panel:literal $sum:literal])+) => {
+        concat!($(
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{", $panel, "}], #64\n",
+            "sdot v", $sum, ".4s, v4.16b, v0.4b[0]\n",
+            "sdot v", $sum, ".4s, v5.16b, v0.4b[1]\n",
+            "sdot v", $sum, ".4s, v6.16b, v0.4b[2]\n",
+            "sdot v", $sum, ".4s, v7.16b, v0.4b[3]\n",
+        )+)
+    };
 }
 
-/// Adds the products of the first four steps of k in `x` to the sums of one panel, and moves on in it.
-///
-/// # Safety
-/// 16 bytes can be read at `panel`.
-#[target_feature(enable = "neon,dotprod")]
-#[inline]
-unsafe fn multiply_4(sum: &mut int32x4_t, x: int8x16_t, panel: &mut *const i8) {
-    // SAFETY: the caller vouches for 16 bytes.
-    let w = unsafe { vld1q_s8(*panel) };
-    *panel = panel.wrapping_add(16);
-    *sum = sdot_lane::<0>(*sum, w, x);
+/// The first four levels in the register 0 times four steps of panels.
+macro_rules! four {
+    ($([$panel:literal $sum:literal])+) => {
+        concat!($(
+            "ldr q4, [{", $panel, "}], #16\n",
+            "sdot v", $sum, ".4s, v4.16b, v0.4b[0]\n",
+        )+)
+    };
 }
 
-/// Adds to each of four channels the products of its four weights with the four levels of lane `LANE`.
-#[target_feature(enable = "neon,dotprod")]
-#[inline]
-fn sdot_lane<const LANE: usize>(mut sum: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
-    // SAFETY: `sdot` exists as the function has the feature, and only reads and writes the named registers.
-    unsafe {
+/// All steps of a row. In assembly, as compilers compute addresses in the loop: 24 instructions become 32.
+macro_rules! row {
+    ([$($panels:tt)+], $($operands:tt)*) => {
         asm!(
-            "sdot {sum:v}.4s, {w:v}.16b, {x:v}.4b[{lane}]",
-            sum = inlateout(vreg) sum,
-            w = in(vreg) w,
-            x = in(vreg) x,
-            lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags),
-        );
+            "movi v1.16b, #128",
+            "cbz {steps}, 3f",
+            "2:",
+            "ldr q0, [{x}], #16",
+            "subs {steps}, {steps}, #1",
+            "eor v0.16b, v0.16b, v1.16b",
+            sixteen!($($panels)+),
+            "b.ne 2b",
+            "3:",
+            "cbz {rest}, 5f",
+            "mov v0.16b, v2.16b",
+            "4:",
+            "subs {rest}, {rest}, #1",
+            four!($($panels)+),
+            "ext v0.16b, v0.16b, v0.16b, #4",
+            "b.ne 4b",
+            "5:",
+            $($operands)*
+            out("v0") _, out("v1") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            options(readonly, nostack),
+        )
+    };
+}
+
+/// `bias + (lhs - 128) · panels`, where the last `k % 16` levels are in `tail`, flipped.
+///
+/// # Safety
+/// Each panel has 16 bytes for each four levels.
+#[target_feature(enable = "neon,dotprod")]
+#[inline]
+unsafe fn row_products<const NP: usize>(
+    bias: [int32x4_t; NP],
+    lhs: &[u8],
+    tail: int8x16_t,
+    panels: [*const i8; NP],
+) -> [int32x4_t; NP] {
+    let steps = lhs.len() / 16;
+    let rest = (lhs.len() % 16).div_ceil(4);
+    let mut sums = bias;
+    // SAFETY: reads the row and what the caller vouches for, and changes the named registers only.
+    unsafe {
+        match (panels.as_slice(), sums.as_mut_slice()) {
+            (&[p, q, r, s], [a, b, c, d]) => row!(
+                [["p" "16"] ["q" "17"] ["r" "18"] ["s" "19"]],
+                p = inout(reg) p => _, q = inout(reg) q => _, r = inout(reg) r => _, s = inout(reg) s => _,
+                x = inout(reg) lhs.as_ptr() => _, steps = inout(reg) steps => _, rest = inout(reg) rest => _,
+                in("v2") tail,
+                inout("v16") *a, inout("v17") *b, inout("v18") *c, inout("v19") *d,
+            ),
+            (&[p], [a]) => row!(
+                [["p" "16"]],
+                p = inout(reg) p => _,
+                x = inout(reg) lhs.as_ptr() => _, steps = inout(reg) steps => _, rest = inout(reg) rest => _,
+                in("v2") tail,
+                inout("v16") *a,
+            ),
+            _ => unreachable!("four panels or one"),
+        }
     }
-    sum
+    sums
 }
 
 /// Adds the products of groups of four unsigned bytes.

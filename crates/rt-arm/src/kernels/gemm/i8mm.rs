@@ -5,7 +5,7 @@
 //! single one: that is read where it stands and stands in for both rows, so that half of the products are done twice, as many
 //! instructions as `sdot` takes.
 //!
-//! The intrinsics are not stable, so the instruction is inline assembly.
+//! The intrinsics are not stable, so the instruction is in inline assembly.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -15,7 +15,7 @@ use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
 use super::super::output::tiles::{lower_row, upper_row};
 use super::super::output::{self, Sink};
 use super::blocks::tiled_rows;
-use super::{PANEL, check, for_each_group, group, load_tail, opaque};
+use super::{PANEL, check, for_each_group, group, load_tail};
 
 mod tile;
 
@@ -37,25 +37,16 @@ pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
     tile::gemm_q8(job, tiled, &mut sink);
     for row in tiled..job.m {
         let lhs = &job.lhs[row * job.lhs_stride..][..weights.k];
-        let tail = twice(load_tail(lhs));
+        let tail = load_tail(lhs);
         for_each_group(weights.n, |column, panels| {
             let at = [row * job.out_stride, column];
-            match panels {
-                4.. => row_q8::<4>(job, lhs, tail, at, &mut sink),
-                2.. => row_q8::<2>(job, lhs, tail, at, &mut sink),
-                _ => row_q8::<1>(job, lhs, tail, at, &mut sink),
+            if panels == 4 {
+                row_q8::<4>(job, lhs, tail, at, &mut sink);
+            } else {
+                row_q8::<1>(job, lhs, tail, at, &mut sink);
             }
         });
     }
-}
-
-/// The first eight levels as both rows of an operand, and the last eight.
-#[target_feature(enable = "neon")]
-#[inline]
-fn twice(x: uint8x16_t) -> [uint8x16_t; 2] {
-    let x = vreinterpretq_u64_u8(x);
-    let [first, last] = [vdupq_laneq_u64::<0>(x), vdupq_laneq_u64::<1>(x)];
-    [vreinterpretq_u8_u64(first), vreinterpretq_u8_u64(last)]
 }
 
 /// Four values as each of two rows has them that share vectors: two channels for both rows, then the other two.
@@ -78,97 +69,112 @@ fn bias(job: &GemmQ8<'_>, column: usize) -> [int32x4_t; 2] {
 fn row_q8<const NP: usize>(
     job: &GemmQ8<'_>,
     lhs: &[u8],
-    tail: [uint8x16_t; 2],
+    tail: uint8x16_t,
     [at, column]: [usize; 2],
     sink: &mut Sink<'_>,
 ) {
-    let k = lhs.len();
-    let len = k.next_multiple_of(8) * PANEL;
+    let len = lhs.len().next_multiple_of(TILE_Q8.kr) * PANEL;
     let panels = &job.weights.data[column / PANEL * len..][..NP * len];
-    let mut panels: [_; NP] = core::array::from_fn(|j| opaque(panels[j * len..].as_ptr()));
-    let mut sums = [[vdupq_n_s32(0); 2]; NP];
-    for x in lhs.as_chunks::<16>().0 {
-        // SAFETY: a chunk has sixteen bytes.
-        let x = twice(unsafe { vld1q_u8(x.as_ptr()) });
-        // Written out, as loops around inline assembly are not unrolled, and the sums would live in memory.
-        // SAFETY: a panel has `len` bytes, of which each of these k / 16 steps takes 64.
-        unsafe {
-            multiply_16(&mut sums[0], x, &mut panels[0]);
-            if NP >= 2 {
-                multiply_16(&mut sums[1], x, &mut panels[1]);
-            }
-            if NP >= 4 {
-                multiply_16(&mut sums[2], x, &mut panels[2]);
-                multiply_16(&mut sums[3], x, &mut panels[3]);
-            }
-        }
-    }
-    for x in tail.into_iter().take((k % 16).div_ceil(8)) {
-        // SAFETY: the k / 16 steps left 32 bytes of a panel for each of these.
-        unsafe {
-            multiply_8(&mut sums[0], x, &mut panels[0]);
-            if NP >= 2 {
-                multiply_8(&mut sums[1], x, &mut panels[1]);
-            }
-            if NP >= 4 {
-                multiply_8(&mut sums[2], x, &mut panels[2]);
-                multiply_8(&mut sums[3], x, &mut panels[3]);
-            }
-        }
-    }
-    let mut all = [vdupq_n_s32(0); NP];
-    for (j, (all, sums)) in all.iter_mut().zip(sums).enumerate() {
-        let bias = output::load_i32(&job.weights.bias[column + j * PANEL..]);
-        *all = vaddq_s32(upper_row(sums[0], sums[1]), bias);
+    let panels = core::array::from_fn(|j| panels[j * len..].as_ptr());
+    // SAFETY: a panel has 32 weights for each eight levels.
+    let mut sums = unsafe { row_products::<NP>(lhs, tail, panels) };
+    for (j, sums) in sums.iter_mut().enumerate() {
+        *sums = vaddq_s32(*sums, output::load_i32(&job.weights.bias[column + j * PANEL..]));
     }
     let lanes = group(column, NP, job.weights.n).len();
-    sink.store(at + column, lanes, &all, &sink.multipliers::<NP>(column));
+    sink.store(at + column, lanes, &sums, &sink.multipliers::<NP>(column));
 }
 
-/// Adds the products of 16 steps of k to the sums of one panel, and moves on in it.
-///
-/// # Safety
-/// 64 bytes can be read at `panel`.
-#[target_feature(enable = "neon,i8mm")]
-#[inline]
-unsafe fn multiply_16(sums: &mut [int32x4_t; 2], x: [uint8x16_t; 2], panel: &mut *const i8) {
-    // SAFETY: the caller vouches for 64 bytes.
-    let w = unsafe { vld1q_s8_x4(*panel) };
-    *panel = panel.wrapping_add(64);
-    sums[0] = usmmla(sums[0], x[0], w.0);
-    sums[1] = usmmla(sums[1], x[0], w.1);
-    sums[0] = usmmla(sums[0], x[1], w.2);
-    sums[1] = usmmla(sums[1], x[1], w.3);
+/// Eight levels in both halves of the register 0, and the next eight in those of 1, times 16 steps of panels.
+macro_rules! sixteen {
+    ($([$panel:literal $a:literal $b:literal])+) => {
+        concat!($(
+            "ld1 {{v4.16b, v5.16b, v6.16b, v7.16b}}, [{", $panel, "}], #64\n",
+            "usmmla v", $a, ".4s, v0.16b, v4.16b\n",
+            "usmmla v", $b, ".4s, v0.16b, v5.16b\n",
+            "usmmla v", $a, ".4s, v1.16b, v6.16b\n",
+            "usmmla v", $b, ".4s, v1.16b, v7.16b\n",
+        )+)
+    };
 }
 
-/// Adds the products of eight steps of k to the sums of one panel, and moves on in it.
-///
-/// # Safety
-/// 32 bytes can be read at `panel`.
-#[target_feature(enable = "neon,i8mm")]
-#[inline]
-unsafe fn multiply_8(sums: &mut [int32x4_t; 2], x: uint8x16_t, panel: &mut *const i8) {
-    // SAFETY: the caller vouches for 32 bytes.
-    let w = unsafe { vld1q_s8_x2(*panel) };
-    *panel = panel.wrapping_add(32);
-    sums[0] = usmmla(sums[0], x, w.0);
-    sums[1] = usmmla(sums[1], x, w.1);
+/// Eight levels in both halves of the register 0 times eight steps of panels.
+macro_rules! eight {
+    ($([$panel:literal $a:literal $b:literal])+) => {
+        concat!($(
+            "ld1 {{v4.16b, v5.16b}}, [{", $panel, "}], #32\n",
+            "usmmla v", $a, ".4s, v0.16b, v4.16b\n",
+            "usmmla v", $b, ".4s, v0.16b, v5.16b\n",
+        )+)
+    };
 }
 
-/// Adds the products of two rows of eight levels with two channels of eight weights: `[row 0 · channel 0, row 0 · channel 1,
-/// row 1 · channel 0, row 1 · channel 1]`.
-#[target_feature(enable = "neon,i8mm")]
-#[inline]
-fn usmmla(mut sum: int32x4_t, x: uint8x16_t, w: int8x16_t) -> int32x4_t {
-    // SAFETY: `usmmla` exists as the function has the feature, and only reads and writes the named registers.
-    unsafe {
+/// All steps of a row. In assembly, as compilers compute addresses in the loop: 24 instructions become 33.
+macro_rules! row {
+    ([$($panels:tt)+], $($operands:tt)*) => {
         asm!(
-            "usmmla {sum:v}.4s, {x:v}.16b, {w:v}.16b",
-            sum = inlateout(vreg) sum,
-            x = in(vreg) x,
-            w = in(vreg) w,
-            options(pure, nomem, nostack, preserves_flags),
-        );
+            "cbz {steps}, 3f",
+            "2:",
+            "ld1r {{v0.2d}}, [{x}], #8",
+            "ld1r {{v1.2d}}, [{x}], #8",
+            "subs {steps}, {steps}, #1",
+            sixteen!($($panels)+),
+            "b.ne 2b",
+            "3:",
+            "cbz {rest}, 5f",
+            "4:",
+            "dup v0.2d, v2.d[0]",
+            "subs {rest}, {rest}, #1",
+            eight!($($panels)+),
+            "ext v2.16b, v2.16b, v2.16b, #8",
+            "b.ne 4b",
+            "5:",
+            $($operands)*
+            out("v0") _, out("v1") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            options(readonly, nostack),
+        )
+    };
+}
+
+/// `lhs · panels`, where the last `k % 16` levels are in `tail`.
+///
+/// # Safety
+/// Each panel has 32 bytes for each eight levels.
+#[target_feature(enable = "neon,i8mm")]
+#[inline]
+unsafe fn row_products<const NP: usize>(
+    lhs: &[u8],
+    tail: uint8x16_t,
+    panels: [*const i8; NP],
+) -> [int32x4_t; NP] {
+    let steps = lhs.len() / 16;
+    let rest = (lhs.len() % 16).div_ceil(8);
+    let mut sums = [[vdupq_n_s32(0); 2]; NP];
+    // SAFETY: reads the row and what the caller vouches for, and changes the named registers only.
+    unsafe {
+        match (panels.as_slice(), sums.as_mut_slice()) {
+            (&[p, q, r, s], [a, b, c, d]) => row!(
+                [["p" "16" "17"] ["q" "18" "19"] ["r" "20" "21"] ["s" "22" "23"]],
+                p = inout(reg) p => _, q = inout(reg) q => _, r = inout(reg) r => _, s = inout(reg) s => _,
+                x = inout(reg) lhs.as_ptr() => _, steps = inout(reg) steps => _, rest = inout(reg) rest => _,
+                inout("v2") tail => _,
+                inout("v16") a[0], inout("v17") a[1], inout("v18") b[0], inout("v19") b[1],
+                inout("v20") c[0], inout("v21") c[1], inout("v22") d[0], inout("v23") d[1],
+            ),
+            (&[p], [a]) => row!(
+                [["p" "16" "17"]],
+                p = inout(reg) p => _,
+                x = inout(reg) lhs.as_ptr() => _, steps = inout(reg) steps => _, rest = inout(reg) rest => _,
+                inout("v2") tail => _,
+                inout("v16") a[0], inout("v17") a[1],
+            ),
+            _ => unreachable!("four panels or one"),
+        }
     }
-    sum
+    // Both rows of each vector are the same.
+    let mut all = [vdupq_n_s32(0); NP];
+    for (all, [a, b]) in all.iter_mut().zip(sums) {
+        *all = upper_row(a, b);
+    }
+    all
 }

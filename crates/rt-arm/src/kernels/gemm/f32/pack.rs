@@ -1,0 +1,106 @@
+//! Puts rows of floats together in tiles.
+
+use core::arch::aarch64::*;
+use core::mem::MaybeUninit;
+
+use embdl_core::kernels::GemmF32;
+use embdl_core::kernels::gemm::Runs;
+
+use super::{BLOCK, LANES, MR, even};
+
+/// Puts rows together in tiles: for each tile `[steps][4 rows]`, and `[steps][2 rows]` where it has more than four. Rows that a
+/// tile lacks are copies of its last one.
+#[target_feature(enable = "neon")]
+pub(super) fn pack(
+    job: &GemmF32<'_>,
+    runs: Runs,
+    [first, rows]: [usize; 2],
+    [from, steps]: [usize; 2],
+    block: &mut [MaybeUninit<f32>; BLOCK],
+) {
+    let [tiles, each, more] = even(rows);
+    assert!(tiles * MR * steps <= BLOCK);
+    if steps == 0 {
+        return;
+    }
+    let mut row = 0;
+    for (tile, block) in block.chunks_exact_mut(MR * steps).take(tiles).enumerate() {
+        let end = row + each + usize::from(tile < more);
+        let row_at = |at: usize| (first + (row + at).min(end - 1)) * job.lhs_stride;
+        let start = |at: usize| job.lhs.as_ptr().wrapping_add(row_at(at));
+        let (low, high) = block.split_at_mut(LANES * steps);
+        pack_rows([start(0), start(1), start(2), start(3)], runs, [from, steps], low);
+        if end - row > LANES {
+            pack_rows([start(4), start(5)], runs, [from, steps], high);
+        }
+        row = end;
+    }
+}
+
+/// `to[p][i] = rows[i][from + p]` for `steps` steps of rows that are `runs`, which the job's slice holds.
+#[target_feature(enable = "neon")]
+#[inline]
+fn pack_rows<const N: usize>(
+    rows: [*const f32; N],
+    runs: Runs,
+    [from, steps]: [usize; 2],
+    to: &mut [MaybeUninit<f32>],
+) {
+    assert!(to.len() == N * steps);
+    // The run that the first step is in, and where.
+    let start = (from / runs.len, from % runs.len);
+    let mut rows = rows.map(|row| row.wrapping_add(start.0 * runs.step + start.1));
+    let mut to = to.as_mut_ptr().cast::<f32>();
+    let (mut len, mut left) = ((runs.len - start.1).min(steps), steps);
+    loop {
+        // SAFETY: `gemm_runs` checked that `lhs` holds the span of each row; `len` elements are left of the run, and of the
+        // steps, for which `to` has room.
+        unsafe { interleave(rows, len, to) };
+        left -= len;
+        if left == 0 {
+            break;
+        }
+        // From the end of what was done to the next run.
+        let skip = if left + len == steps { runs.step - start.1 } else { runs.step };
+        rows = rows.map(|row| row.wrapping_add(skip));
+        to = to.wrapping_add(N * len);
+        len = runs.len.min(left);
+    }
+}
+
+/// `to[p][i] = rows[i][p]`, for four rows or two.
+///
+/// # Safety
+/// `len` elements of each row, and room for those of all.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn interleave<const N: usize>(rows: [*const f32; N], len: usize, to: *mut f32) {
+    if len < 4 {
+        for p in 0..len {
+            for (i, row) in rows.iter().enumerate() {
+                // SAFETY: p < len.
+                unsafe { *to.add(N * p + i) = *row.add(p) };
+            }
+        }
+        return;
+    }
+    let four = |p: usize| {
+        // SAFETY: called for p + 4 <= len.
+        unsafe {
+            let x = |i: usize| vld1q_f32(rows[i].add(p));
+            if N == 4 {
+                vst4q_f32(to.add(N * p), float32x4x4_t(x(0), x(1), x(2), x(3)));
+            } else {
+                vst2q_f32(to.add(N * p), float32x4x2_t(x(0), x(1)));
+            }
+        }
+    };
+    let last = len - 4;
+    let mut p = 0;
+    while p < last {
+        four(p);
+        p += 4;
+    }
+    // The last four elements are done again with those before them.
+    four(last);
+}
