@@ -71,6 +71,43 @@ fn float_gemm_is_close_to_the_reference() {
     report(&failures);
 }
 
+/// Rows that are windows of one, an element apart, as first layers of one channel read them.
+#[test]
+fn float_gemm_of_windows_is_close_to_the_reference() {
+    let mut random = Random::new(4);
+    let mut failures = Vec::new();
+    for m in [1, 2, 5, 6, 7, 12, 13, 18] {
+        for n in [1, 4, 5, 8, 11, 16, 20] {
+            for k in [1, 3, 4, 5, 8, 9, 25] {
+                let lhs = Guarded::new(&random.floats(m - 1 + k));
+                let (weights, bias) = (random.floats(n * k), random.floats(n));
+                let run = |kernels: &dyn Kernels, out: &mut [f32]| {
+                    let weights = PackedF32::pack(&weights, &bias, n, k, kernels.tile_f32());
+                    let (clamp, lhs_stride) = ((-0.5, f32::INFINITY), 1);
+                    let job = GemmF32 {
+                        m,
+                        lhs: &lhs,
+                        lhs_stride,
+                        weights: &weights,
+                        clamp,
+                        out_stride: n,
+                    };
+                    kernels.gemm_f32(&job, out);
+                };
+                let mut expected = vec![-7.0; m * n];
+                run(&Reference, &mut expected);
+                for kernels in levels() {
+                    let mut out = Guarded::new(&vec![-7.0; m * n]);
+                    run(&*kernels, &mut out);
+                    let what = format!("{} windows {m}x{n}x{k}", kernels.isa());
+                    failures.extend(compare_f32(&out, &expected, 2e-6 * k as f32, &what));
+                }
+            }
+        }
+    }
+    report(&failures);
+}
+
 #[test]
 fn not_a_number_and_infinity_pass_through_float_gemm() {
     let (m, n, k) = (9, 6, 7);

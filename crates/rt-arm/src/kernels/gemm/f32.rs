@@ -12,6 +12,7 @@
 //! instructions do four steps. A tile of 8 rows x 12 channels takes as many, but channels are multiples of 16 far more often,
 //! and tiles that read the rows where they stand need a register for each row, of which there are fewer.
 //! Putting rows together costs 10 instructions for 32 elements, by `st4`: 1/n of the products' instructions and little more.
+//! Windows that are one element apart lie together already: vectors of the input are copied.
 //! Rows that fill no whole number of tiles are shared out evenly. One row alone is read where it stands.
 
 use core::arch::aarch64::*;
@@ -22,8 +23,8 @@ use embdl_core::kernels::{GemmF32, Tile};
 
 use super::check;
 
+mod large;
 mod pack;
-mod quads;
 mod tile;
 mod vector;
 
@@ -159,22 +160,10 @@ fn panels(job: &GemmF32<'_>, piece: &Piece, block: &[MaybeUninit<f32>; BLOCK], o
     }
 }
 
-/// `sum + w * x[lane]`.
-#[target_feature(enable = "neon")]
-#[inline]
-fn fma_lane(sum: float32x4_t, w: float32x4_t, x: float32x4_t, lane: usize) -> float32x4_t {
-    match lane {
-        0 => vfmaq_laneq_f32::<0>(sum, w, x),
-        1 => vfmaq_laneq_f32::<1>(sum, w, x),
-        2 => vfmaq_laneq_f32::<2>(sum, w, x),
-        _ => vfmaq_laneq_f32::<3>(sum, w, x),
-    }
-}
-
 /// Clamps what needs it: most layers have no upper bound, and many no lower one. NaN stays NaN.
 #[target_feature(enable = "neon")]
 #[inline]
-fn clamp<const M: usize, const V: usize>(
+fn bound<const M: usize, const V: usize>(
     sums: &mut [[float32x4_t; V]; M],
     (low, high): (f32, f32),
 ) {

@@ -29,6 +29,11 @@ pub(super) fn pack(
         let row_at = |at: usize| (first + (row + at).min(end - 1)) * job.lhs_stride;
         let start = |at: usize| job.lhs.as_ptr().wrapping_add(row_at(at));
         let (low, high) = block.split_at_mut(LANES * steps);
+        if job.lhs_stride == 1 && end - row == MR && from == 0 {
+            pack_windows(start(0), runs, steps, low, high);
+            row = end;
+            continue;
+        }
         pack_rows([start(0), start(1), start(2), start(3)], runs, [from, steps], low);
         if end - row > LANES {
             pack_rows([start(4), start(5)], runs, [from, steps], high);
@@ -103,4 +108,44 @@ unsafe fn interleave<const N: usize>(rows: [*const f32; N], len: usize, to: *mut
     }
     // The last four elements are done again with those before them.
     four(last);
+}
+
+/// The first `steps` steps of six rows that are windows of one, an element apart: `low[p][i] = row[p + i]` and
+/// `high[p][i] = row[p + 4 + i]`, within each run.
+#[target_feature(enable = "neon")]
+fn pack_windows(
+    row: *const f32,
+    runs: Runs,
+    steps: usize,
+    low: &mut [MaybeUninit<f32>],
+    high: &mut [MaybeUninit<f32>],
+) {
+    assert!(low.len() == LANES * steps && high.len() >= (MR - LANES) * steps && runs.len > 0);
+    let mut row = row;
+    let (mut low, mut high) = (low.as_mut_ptr().cast::<f32>(), high.as_mut_ptr().cast::<f32>());
+    let mut left = steps;
+    while left > 0 {
+        let len = runs.len.min(left);
+        let mut p = 0;
+        // SAFETY: `gemm_runs` checked that `lhs` holds the span of each row, and the last window has `len` elements from five
+        // behind the first one's on; `low` and `high` have room for what is left.
+        unsafe {
+            while p + 4 <= len {
+                let x = |i: usize| vld1q_f32(row.add(p + i));
+                vst1q_f32_x4(low, float32x4x4_t(x(0), x(1), x(2), x(3)));
+                let [a, b] = [x(4), x(5)];
+                vst1q_f32_x2(high, float32x4x2_t(vzip1q_f32(a, b), vzip2q_f32(a, b)));
+                (low, high) = (low.add(16), high.add(8));
+                p += 4;
+            }
+            while p < len {
+                vst1q_f32(low, vld1q_f32(row.add(p)));
+                vst1_f32(high, vld1_f32(row.add(p + 4)));
+                (low, high) = (low.add(4), high.add(2));
+                p += 1;
+            }
+        }
+        left -= len;
+        row = row.wrapping_add(runs.step);
+    }
 }

@@ -5,8 +5,8 @@ use core::mem::MaybeUninit;
 
 use embdl_core::kernels::GemmF32;
 
-use super::quads::multiply_quads;
-use super::{LANES, NR, Piece, clamp, fma_lane};
+use super::large::{Operands, tile};
+use super::{LANES, NR, Piece, bound};
 
 /// Where a tile's operands and results start.
 pub(super) struct TilePlace {
@@ -29,91 +29,79 @@ pub(super) unsafe fn one_tile<const M: usize, const V: usize>(
     piece: &Piece,
     at: &TilePlace,
 ) {
-    let mut sums = [[vdupq_n_f32(0.0); V]; M];
+    if at.count == LANES * V {
+        // SAFETY: by the contract.
+        return unsafe { sum::<M, V>(job, piece, at, at.out, job.out_stride) };
+    }
     // Rows of results with fewer channels than vectors have go by here.
     let mut part = [const { MaybeUninit::<[f32; NR]>::uninit() }; M];
     let parts = part.as_mut_ptr().cast::<f32>();
-    let is_whole = at.count == LANES * V;
-    let (to, stride) = if is_whole { (at.out, job.out_stride) } else { (parts, NR) };
-    if piece.from == 0 {
-        for v in 0..V {
-            // SAFETY: a panel of biases has at least V vectors.
-            let bias = unsafe { vld1q_f32(at.bias.add(LANES * v)) };
-            for sums in &mut sums {
-                sums[v] = bias;
-            }
-        }
-    } else {
-        if !is_whole {
+    // SAFETY: row i of the results has `count` elements, at most NR; of `part` it has NR. Others are read, but not used.
+    unsafe {
+        if piece.from > 0 {
             for i in 0..M {
-                // SAFETY: row i of the results has `count` elements, at most NR. The others are read, but not used.
-                unsafe {
-                    parts.add(i * NR).write_bytes(0, NR);
-                    let row = at.out.add(i * job.out_stride);
-                    core::ptr::copy_nonoverlapping(row, parts.add(i * NR), at.count);
-                }
-            }
-        }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            for (v, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: row i of the results, or of `part`, has V vectors.
-                *sum = unsafe { vld1q_f32(to.add(i * stride + LANES * v)) };
-            }
-        }
-    }
-    let (mut low, mut weights) = (at.lhs, at.weights);
-    let mut high = low.wrapping_add(LANES * piece.steps);
-    let mut steps = piece.steps;
-    if V == 4 && M >= 5 && steps >= 4 {
-        // SAFETY: four times `steps / 4` of the steps that are there, at each of the pointers.
-        unsafe { multiply_quads(sums.as_flattened_mut(), low, high, weights, steps / 4) };
-        let done = steps / 4 * 4;
-        low = low.wrapping_add(LANES * done);
-        high = high.wrapping_add(2 * done);
-        weights = weights.wrapping_add(NR * done);
-        steps %= 4;
-    }
-    for _ in 0..steps / 2 {
-        // SAFETY: two of the steps that are left, at each of the pointers.
-        unsafe {
-            let x = [vld1q_f32(low), vld1q_f32(low.add(4))];
-            let pairs = if M > LANES { vld1q_f32(high) } else { x[0] };
-            multiply(&mut sums, [x[0], pairs], weights);
-            multiply(&mut sums, [x[1], vextq_f32::<2>(pairs, pairs)], weights.add(NR));
-        }
-        low = low.wrapping_add(2 * LANES);
-        high = high.wrapping_add(4);
-        weights = weights.wrapping_add(2 * NR);
-    }
-    if !steps.is_multiple_of(2) {
-        // SAFETY: the last step.
-        unsafe {
-            let x = vld1q_f32(low);
-            let pair = if M > LANES { vld1_f32(high) } else { vdup_n_f32(0.0) };
-            multiply(&mut sums, [x, vcombine_f32(pair, pair)], weights);
-        }
-    }
-    if piece.is_last {
-        clamp(&mut sums, job.clamp);
-    }
-    for (i, sums) in sums.iter().enumerate() {
-        for (v, &sum) in sums.iter().enumerate() {
-            // SAFETY: row i of the results, or of `part`, has V vectors.
-            unsafe { vst1q_f32(to.add(i * stride + LANES * v), sum) };
-        }
-    }
-    if !is_whole {
-        for i in 0..M {
-            // SAFETY: row i of the results has `count` elements, at most NR.
-            unsafe {
+                parts.add(i * NR).write_bytes(0, NR);
                 let row = at.out.add(i * job.out_stride);
-                core::ptr::copy_nonoverlapping(parts.add(i * NR), row, at.count);
+                core::ptr::copy_nonoverlapping(row, parts.add(i * NR), at.count);
             }
+        }
+        sum::<M, V>(job, piece, at, parts, NR);
+        for i in 0..M {
+            let row = at.out.add(i * job.out_stride);
+            core::ptr::copy_nonoverlapping(parts.add(i * NR), row, at.count);
         }
     }
 }
 
-/// Adds one step of k to a tile: `x` holds its rows.
+/// The tile, with its results `to` rows of `V` vectors, `stride` apart.
+///
+/// # Safety
+/// As for [`one_tile`], and these.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn sum<const M: usize, const V: usize>(
+    job: &GemmF32<'_>,
+    piece: &Piece,
+    at: &TilePlace,
+    to: *mut f32,
+    stride: usize,
+) {
+    let is_first = piece.from == 0;
+    let (start, start_stride) = if is_first { (at.bias, 0) } else { (to.cast_const(), stride) };
+    let unbounded = (f32::NEG_INFINITY, f32::INFINITY);
+    let clamp = if piece.is_last { job.clamp } else { unbounded };
+    if M >= 5 {
+        let (low, weights, steps) = (at.lhs, at.weights, piece.steps);
+        let high = low.wrapping_add(LANES * steps);
+        let operands =
+            Operands { low, high, weights, steps, start, start_stride, to, stride, clamp };
+        // SAFETY: by the contract.
+        return unsafe { tile::<M, V>(&operands) };
+    }
+    let mut sums = [[vdupq_n_f32(0.0); V]; M];
+    for (i, sums) in sums.iter_mut().enumerate() {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: a panel of biases has at least V vectors, and so has row i of the results.
+            *sum = unsafe { vld1q_f32(start.add(i * start_stride + LANES * v)) };
+        }
+    }
+    for step in 0..piece.steps {
+        // SAFETY: a step that is there, at each of the pointers.
+        unsafe {
+            let x = vld1q_f32(at.lhs.add(LANES * step));
+            multiply(&mut sums, x, at.weights.add(NR * step));
+        }
+    }
+    bound(&mut sums, clamp);
+    for (i, sums) in sums.iter().enumerate() {
+        for (v, &sum) in sums.iter().enumerate() {
+            // SAFETY: row i of the results has V vectors.
+            unsafe { vst1q_f32(to.add(i * stride + LANES * v), sum) };
+        }
+    }
+}
+
+/// Adds one step of k to a tile: `x` holds its rows, at most four.
 ///
 /// # Safety
 /// `V` vectors at `weights`.
@@ -121,7 +109,7 @@ pub(super) unsafe fn one_tile<const M: usize, const V: usize>(
 #[inline]
 unsafe fn multiply<const M: usize, const V: usize>(
     sums: &mut [[float32x4_t; V]; M],
-    x: [float32x4_t; 2],
+    x: float32x4_t,
     weights: *const f32,
 ) {
     let mut w = [vdupq_n_f32(0.0); V];
@@ -131,7 +119,12 @@ unsafe fn multiply<const M: usize, const V: usize>(
     }
     for (i, sums) in sums.iter_mut().enumerate() {
         for (sum, &w) in sums.iter_mut().zip(&w) {
-            *sum = fma_lane(*sum, w, x[i / LANES], i % LANES);
+            *sum = match i {
+                0 => vfmaq_laneq_f32::<0>(*sum, w, x),
+                1 => vfmaq_laneq_f32::<1>(*sum, w, x),
+                2 => vfmaq_laneq_f32::<2>(*sum, w, x),
+                _ => vfmaq_laneq_f32::<3>(*sum, w, x),
+            };
         }
     }
 }

@@ -10,7 +10,7 @@ use core::arch::asm;
 use embdl_core::kernels::GemmF32;
 
 use super::super::super::output::store_f32;
-use super::{LANES, NR, clamp};
+use super::{LANES, NR, bound};
 
 /// The only row of a job.
 #[target_feature(enable = "neon")]
@@ -51,7 +51,7 @@ fn panels<const P: usize, const V: usize>(
         *sum = vaddq_f32(*sum, odd);
     }
     let mut all = [all];
-    clamp(&mut all, job.clamp);
+    bound(&mut all, job.clamp);
     let count = (P * NR).min(job.weights.n - column);
     for (out, &sum) in out[column..][..count].chunks_mut(LANES).zip(&all[0]) {
         store_f32(out, sum);
