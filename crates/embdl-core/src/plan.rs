@@ -17,7 +17,8 @@ use core::ops::Range;
 
 use crate::model::Model;
 use crate::tensor::{DType, ValueType};
-use offsets::{lower_bound, place};
+use offsets::lower_bound;
+pub use offsets::{Buffer, place};
 use sharing::Sharing;
 
 /// Every buffer starts at a multiple of this many bytes: a cache line, and the widest vector register.

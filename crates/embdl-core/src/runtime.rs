@@ -281,4 +281,13 @@ pub enum RuntimeError {
         /// Elements given.
         found_len: usize,
     },
+    /// A device that is not this CPU failed, or did not answer in time. Whatever else a program does goes on, and the model
+    /// can be loaded again.
+    #[error("the {runtime} device: {reason}")]
+    Device {
+        /// Name of the runtime.
+        runtime: &'static str,
+        /// What went wrong, in the words of the runtime's own error.
+        reason: String,
+    },
 }

@@ -19,6 +19,9 @@ use crate::kernels::{Kernels, OneThread, Parallel, Reference};
 use crate::model::Model;
 use crate::runtime::{Capabilities, LoadOptions, Runtime, RuntimeError, Session};
 
+pub use check::check;
+pub use session::check as check_tensors;
+
 /// Gives the kernels of an instruction set level, or of the best one for `None`.
 pub type Select = fn(Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError>;
 

@@ -117,7 +117,12 @@ pub(super) const fn unmeasured(
     NodeProfile { name, op, kernel, nanoseconds: 0, macs, bytes }
 }
 
-fn check(
+/// Checks the tensors of a run against what a session takes or gives; `[what, one]` are its words for them, in the plural
+/// and in the singular.
+///
+/// # Errors
+/// If there are more or fewer, or one has another element type or length.
+pub fn check(
     [what, one]: [&'static str; 2],
     specs: &[TensorSpec],
     given: impl ExactSizeIterator<Item = (crate::tensor::DType, usize)>,

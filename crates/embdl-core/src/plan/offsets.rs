@@ -9,12 +9,15 @@ const MANY_BUFFERS: usize = 2048;
 
 /// A part of the arena that is in use from node `first` to node `last`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Buffer {
+pub struct Buffer {
     /// Value that stands for all that share the buffer.
-    pub(super) group: usize,
-    pub(super) len: usize,
-    pub(super) first: usize,
-    pub(super) last: usize,
+    pub group: usize,
+    /// Bytes.
+    pub len: usize,
+    /// The node that writes it.
+    pub first: usize,
+    /// The last node that reads it.
+    pub last: usize,
 }
 
 impl Buffer {
@@ -23,8 +26,9 @@ impl Buffer {
     }
 }
 
-/// Offset of each buffer and the size of the arena, by the better of two orders.
-pub(super) fn place(buffers: &[Buffer]) -> Option<(Vec<usize>, usize)> {
+/// Offset of each buffer and the size of the arena, by the better of two orders; `None` if the sizes cannot be counted.
+#[must_use]
+pub fn place(buffers: &[Buffer]) -> Option<(Vec<usize>, usize)> {
     let in_time: Vec<usize> = (0..buffers.len()).collect();
     let by_time = place_in_order(buffers, &in_time)?;
     if buffers.len() > MANY_BUFFERS {
