@@ -1,0 +1,7 @@
+//! What the crate promises, seen from outside: blobs, streams, sticks, faults.
+
+mod blob;
+mod credits;
+mod faults;
+mod stick;
+mod support;
