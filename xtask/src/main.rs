@@ -21,6 +21,7 @@ mod targets;
 mod test;
 mod tidy;
 mod toolchain;
+mod udev;
 mod workspace;
 
 use clap::Parser;
@@ -38,6 +39,7 @@ enum Command {
     Board(board::Args),
     Flash(flash::Args),
     Tidy(tidy::Args),
+    Udev(udev::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -51,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Command::Board(args) => board::run(&args),
         Command::Flash(args) => flash::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Udev(args) => udev::run(&args),
     }
 }
 

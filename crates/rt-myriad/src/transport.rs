@@ -141,7 +141,7 @@ pub enum TransportError {
     },
     /// This user may not open it.
     #[error(
-        "no permission to open the device at {port}: install the udev rules with `cargo xtask udev` and plug the stick in again"
+        "no permission to open the device at {port}: install the udev rules with `cargo xtask udev --install` and plug the stick in again"
     )]
     Permission {
         /// Where it is plugged in.
