@@ -30,11 +30,9 @@ pub(crate) enum Precision {
 impl Precision {
     /// Brings a network of the zoo to this precision, with batch normalization and activations in the layers before them.
     pub(crate) fn apply(self, graph: &mut Graph) -> Result<()> {
-        graph
-            .params
-            .iter_mut()
-            .filter(|param| param.role == ParamRole::Weight)
-            .for_each(spread_normally);
+        let has_fan_in =
+            |param: &&mut Param| param.role == ParamRole::Weight && param.shape.rank() > 1;
+        graph.params.iter_mut().filter(has_fan_in).for_each(spread_normally);
         fold_batch_norm(graph)?;
         fuse_activations(graph)?;
         if self == Self::Fp32 {
@@ -126,6 +124,15 @@ mod tests {
             param.values().iter().filter(inside).count() as f64 / param.values().len() as f64
         };
         assert!((share(1.0) - 0.683).abs() < 0.01 && (share(2.0) - 0.954).abs() < 0.01);
+    }
+
+    #[test]
+    fn scales_of_normalization_stay_as_they_were() {
+        let mut graph = zoo::by_name("mobilenet-v2", 1).unwrap();
+        Precision::Fp32.apply(&mut graph).unwrap();
+        for param in graph.params.iter().filter(|param| param.role == ParamRole::Weight) {
+            assert!(param.values().iter().any(|w| w.abs() > 0.01), "{}", param.name);
+        }
     }
 
     #[test]
