@@ -10,7 +10,10 @@ use crate::runtime::RuntimeError;
 use crate::tensor::{DType, Shape, ValueType};
 
 /// The types of all values with the batch put in.
-pub(super) fn check(model: &Model<'_>, batch: usize) -> Result<Vec<ValueType>, RuntimeError> {
+///
+/// # Errors
+/// If the model breaks a rule that executing it relies on, or no run can have so many samples.
+pub fn check(model: &Model<'_>, batch: usize) -> Result<Vec<ValueType>, RuntimeError> {
     if batch == 0 || u32::try_from(batch).is_err() {
         return Err(RuntimeError::Batch { batch });
     }

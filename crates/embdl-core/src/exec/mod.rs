@@ -4,10 +4,15 @@ mod check;
 mod forms;
 mod lower;
 mod memory;
+mod resolve;
 mod session;
 mod tune;
 mod weights;
 mod work;
+
+pub use check::check;
+pub use resolve::{ConcatPart, Padding, Resolver, Stage, Weightless};
+pub use session::check_tensors;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

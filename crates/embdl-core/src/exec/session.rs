@@ -55,16 +55,7 @@ impl Session for CpuSession {
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<(), RuntimeError> {
-        check(
-            ["inputs", "input"],
-            &self.inputs,
-            inputs.iter().map(|input| (input.dtype(), input.len())),
-        )?;
-        check(
-            ["outputs", "output"],
-            &self.outputs,
-            outputs.iter().map(|output| (output.dtype(), output.len())),
-        )?;
+        check_tensors([&self.inputs, &self.outputs], inputs, outputs)?;
         for (index, step) in self.steps.iter().enumerate() {
             let start = self.clock.map(|clock| clock());
             if let Place::Arena(range) = &step.output {
@@ -115,6 +106,21 @@ pub(super) const fn unmeasured(
     bytes: u64,
 ) -> NodeProfile {
     NodeProfile { name, op, kernel, nanoseconds: 0, macs, bytes }
+}
+
+/// Checks what a run was given against the specs of inputs and outputs.
+///
+/// # Errors
+/// If number, element type or length of the tensors differ.
+pub fn check_tensors(
+    [input_specs, output_specs]: [&[TensorSpec]; 2],
+    inputs: &[TensorRef<'_>],
+    outputs: &[TensorMut<'_>],
+) -> Result<(), RuntimeError> {
+    let inputs = inputs.iter().map(|input| (input.dtype(), input.len()));
+    check(["inputs", "input"], input_specs, inputs)?;
+    let outputs = outputs.iter().map(|output| (output.dtype(), output.len()));
+    check(["outputs", "output"], output_specs, outputs)
 }
 
 fn check(
