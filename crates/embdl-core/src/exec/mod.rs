@@ -13,6 +13,7 @@ mod work;
 pub use check::check;
 pub use resolve::{ConcatPart, Padding, Resolver, Stage, Weightless};
 pub use session::check_tensors;
+pub use weights::for_each_row;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

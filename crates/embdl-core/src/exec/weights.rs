@@ -116,7 +116,7 @@ fn bias_of<'a, T>(bias: &'a [T], part: &Range<usize>) -> &'a [T] {
 }
 
 /// Calls `each(row, column, elements)` for the parts of rows of `k` elements that a block from `at` on has.
-fn for_each_row<T>(
+pub fn for_each_row<T>(
     mut at: usize,
     mut block: &[T],
     k: usize,
