@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -13,7 +13,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("embdl-compress", &["embdl-core", "embdl-graph", "embdl-data"]),
     (
         "embdl-bench",
-        &["embdl-core", "embdl-data", "embdl-file", "embdl-slots", "rt-atom", "rt-arm"],
+        &["embdl-core", "embdl-data", "embdl-file", "embdl-slots", "rt-atom", "rt-arm", "rt-wgpu"],
     ),
     ("embdl-slots", &[]),
     (
@@ -43,6 +43,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "embdl-file",
             "rt-atom",
             "rt-arm",
+            "rt-wgpu",
         ],
     ),
     ("embdl-testkit", &[]),
@@ -50,6 +51,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("embdl-file", &["embdl-core"]),
     ("rt-atom", &["embdl-core", "embdl-threads"]),
     ("rt-arm", &["embdl-core", "embdl-threads"]),
+    ("rt-wgpu", &["embdl-core"]),
     ("xtask", &[]),
     (
         "embdl-tests",
@@ -68,6 +70,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "embdl-threads",
             "rt-atom",
             "rt-arm",
+            "rt-wgpu",
         ],
     ),
 ];
