@@ -50,6 +50,12 @@ impl Wgpu {
         Ok(Self { gpu: Arc::new(Gpu::new(found)?), is_software, capabilities })
     }
 
+    /// Gives the device and its memory back at once, not only when the last session is dropped. What is left of the sessions
+    /// answers that the device is lost.
+    pub fn close(&self) {
+        self.gpu.device.destroy();
+    }
+
     /// Name of the adapter, as its driver has it.
     #[must_use]
     pub fn adapter(&self) -> &str {
