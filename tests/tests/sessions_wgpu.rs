@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use embdl_core::kernels::Reference;
 use embdl_core::model::Model;
 use embdl_core::op::{Activation, Dense, Op};
-use embdl_core::runtime::{LoadOptions, Runtime, RuntimeError, Session, WeightForm};
+use embdl_core::runtime::{LoadOptions, NodeProfile, Runtime, RuntimeError, Session, WeightForm};
 use embdl_core::tensor::Shape;
 use embdl_testkit::Random;
 use embdl_tests::models::{Data, lenet5_int8, networks, random_networks, run};
@@ -88,7 +88,7 @@ fn memory_is_limited_before_it_is_allocated() {
 fn names_that_are_not_there_are_refused_with_those_that_are() {
     let Some(gpu) = gpu() else { return };
     assert!(adapter_names().iter().any(|name| name == gpu.adapter()));
-    let options = WgpuOptions { adapter: Some("abacus".into()) };
+    let options = WgpuOptions { adapter: Some("abacus".into()), ..WgpuOptions::default() };
     let error = Wgpu::with_options(&options).expect_err("there is no such adapter");
     let (asked, available) = ("abacus".into(), adapter_names());
     assert_eq!(error, RuntimeError::NoSuchDevice { asked, available });
@@ -132,7 +132,15 @@ fn profiles_name_nodes_kernels_and_costs() {
     assert_eq!(got, want, "profiled or not");
     assert_eq!(plain.profile(), None);
     let nodes = &profiled.profile().expect("a clock was given").nodes;
-    assert!(nodes.iter().all(|node| node.nanoseconds == 7), "{nodes:?}");
+    // By the device's clock, or by the given one where it has none.
+    let takes_time = |node: &&NodeProfile| node.kernel != "alias";
+    assert!(nodes.iter().filter(takes_time).all(|node| node.nanoseconds > 0), "{nodes:?}");
+    let by_host = WgpuOptions { host_clock: true, ..WgpuOptions::default() };
+    let by_host = Wgpu::with_options(&by_host).expect("there is one");
+    let mut session = load(&by_host, &model, &options);
+    assert_eq!(run(&mut *session, &[image()]), want, "node by node or not");
+    let ticks = &session.profile().expect("a clock was given").nodes;
+    assert!(ticks.iter().all(|node| node.nanoseconds == 7), "{ticks:?}");
     let kernels: Vec<&str> = nodes.iter().map(|node| node.kernel).collect();
     let expected = [
         "gemm_qu8_qc8w_32x32c64__wgsl",

@@ -19,6 +19,9 @@ pub struct WgpuOptions {
     /// A part of the adapter's name, in any case, such as "intel"; without it what [`ADAPTER_VARIABLE`] holds, else the
     /// fastest kind: discrete, integrated, virtual, then software.
     pub adapter: Option<String>,
+    /// Take the times of a profile by the clock of the load options, each node submitted by itself, even where the device has
+    /// a clock of its own.
+    pub host_clock: bool,
 }
 
 /// A device that answers, with its queue and its name.
@@ -46,7 +49,12 @@ pub(crate) fn open(options: &WgpuOptions) -> Result<Found, RuntimeError> {
     let (adapter, (name, kind)) = (&adapters[chosen], infos[chosen].clone());
     let descriptor = DeviceDescriptor {
         label: Some("embdl"),
-        required_features: Features::empty(),
+        required_features: if options.host_clock {
+            Features::empty()
+        } else {
+            // Only profiles need it.
+            adapter.features() & Features::TIMESTAMP_QUERY
+        },
         required_limits: adapter.limits(),
         experimental_features: ExperimentalFeatures::disabled(),
         memory_hints: MemoryHints::MemoryUsage,

@@ -7,9 +7,9 @@ use embdl_core::runtime::RuntimeError;
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, BindGroupLayout, BindGroupLayoutDescriptor,
     BindGroupLayoutEntry, BindingType, Buffer, BufferBinding, BufferBindingType, BufferDescriptor,
-    BufferUsages, ComputePipeline, ComputePipelineDescriptor, Device, PipelineCompilationOptions,
-    PipelineLayout, PipelineLayoutDescriptor, Queue, ShaderModuleDescriptor, ShaderSource,
-    ShaderStages,
+    BufferUsages, ComputePipeline, ComputePipelineDescriptor, Device, MapMode,
+    PipelineCompilationOptions, PipelineLayout, PipelineLayoutDescriptor, PollType, Queue,
+    ShaderModuleDescriptor, ShaderSource, ShaderStages,
 };
 
 use crate::detect::Found;
@@ -164,6 +164,35 @@ impl Gpu {
         drop(view);
         buffer.unmap();
         Ok(buffer)
+    }
+
+    /// Waits until everything is done that was submitted.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) fn wait(&self) -> Result<(), RuntimeError> {
+        let waited = self.device.poll(PollType::wait_indefinitely());
+        waited.map(|_| ()).map_err(|error| self.failure("waiting", error))
+    }
+
+    /// Waits, and shows what a buffer for the host holds.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub(crate) fn read(
+        &self,
+        buffer: &Buffer,
+        mut show: impl FnMut(&[u8]),
+    ) -> Result<(), RuntimeError> {
+        // Whether it worked shows when the range is asked for.
+        buffer.map_async(MapMode::Read, .., |_| ());
+        let shown = self.wait().and_then(|()| {
+            let view = buffer.get_mapped_range(..);
+            show(&view.map_err(|error| self.failure("reading", error))?);
+            Ok(())
+        });
+        buffer.unmap();
+        shown
     }
 
     /// What a dispatch reads and writes.

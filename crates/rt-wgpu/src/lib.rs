@@ -9,6 +9,7 @@ mod kernels;
 mod load;
 mod lower;
 mod session;
+mod timer;
 
 use core::fmt;
 use std::sync::Arc;

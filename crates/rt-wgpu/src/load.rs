@@ -13,6 +13,7 @@ use crate::draft::{Constants, Draft};
 use crate::gpu::{Gpu, PARAMS_BYTES};
 use crate::lower::{Lowering, byte_of, len_bytes, unwritten};
 use crate::session::{Output, Step, WgpuSession};
+use crate::timer::Timer;
 
 /// Bytes behind the arena that kernels read and make nothing of.
 const TAIL: usize = ALIGNMENT;
@@ -98,6 +99,10 @@ pub(crate) fn load(
         }
         release(lowering);
     }
+    let timer = match options.clock {
+        Some(_) => Timer::new(gpu, &steps)?,
+        None => None,
+    };
     let spec =
         |&value: &usize| TensorSpec { name: model.values[value].name.clone(), kind: types[value] };
     Ok(WgpuSession {
@@ -110,6 +115,7 @@ pub(crate) fn load(
         output_specs: model.outputs.iter().map(spec).collect(),
         outputs,
         clock: options.clock,
+        timer,
         profile: options.clock.map(|_| profile),
         memory,
     })

@@ -8,10 +8,11 @@ use embdl_core::runtime::{MemoryUse, Profile, RuntimeError, Session, TensorSpec}
 use embdl_core::tensor::{TensorMut, TensorRef};
 use wgpu::{
     BindGroup, Buffer, CommandEncoder, CommandEncoderDescriptor, ComputePassDescriptor,
-    ComputePipeline, MapMode, PollType,
+    ComputePassTimestampWrites, ComputePipeline,
 };
 
 use crate::gpu::Gpu;
+use crate::timer::Timer;
 
 /// One dispatch, ready to run.
 pub(crate) struct Step {
@@ -42,6 +43,8 @@ pub(crate) struct WgpuSession {
     pub(crate) output_specs: Vec<TensorSpec>,
     pub(crate) outputs: Vec<Output>,
     pub(crate) clock: Option<fn() -> u64>,
+    /// The device's own clock, where a profile is wanted and it has one.
+    pub(crate) timer: Option<Timer>,
     pub(crate) profile: Option<Profile>,
     pub(crate) memory: MemoryUse,
 }
@@ -66,15 +69,24 @@ impl Session for WgpuSession {
             for (input, &place) in inputs.iter().zip(&self.input_places) {
                 self.write(bytes_of(input), place);
             }
-            if let Some(clock) = self.clock {
+            if let Some(timer) = &self.timer {
+                self.submit(|encoder| {
+                    timer.encode(encoder, &self.steps);
+                    self.encode_readback(encoder);
+                });
+            } else if let Some(clock) = self.clock {
                 self.run_node_by_node(clock)?;
             } else {
                 self.submit(|encoder| {
-                    encode(encoder, &self.steps);
+                    encode(encoder, &self.steps, None);
                     self.encode_readback(encoder);
                 });
             }
-            self.read(outputs)
+            self.read(outputs)?;
+            if let (Some(timer), Some(profile)) = (&self.timer, &mut self.profile) {
+                timer.read(&self.gpu, profile)?;
+            }
+            Ok(())
         })?
     }
 
@@ -116,19 +128,19 @@ impl WgpuSession {
         }
     }
 
-    /// Submits the nodes one by one and waits for each: what it takes to know their times on any device.
+    /// Submits the nodes one by one and waits for each: what it takes to know their times on a device without a clock.
     fn run_node_by_node(&mut self, clock: fn() -> u64) -> Result<(), RuntimeError> {
         // What was written goes first and is nobody's time.
         self.submit(|_| ());
-        self.wait()?;
+        self.gpu.wait()?;
         let mut at = 0;
         let nodes = self.profile.as_ref().map_or(0, |profile| profile.nodes.len());
         for node in 0..nodes {
             let len = self.steps[at..].iter().take_while(|step| step.node == node).count();
             let start = clock();
             if len > 0 {
-                self.submit(|encoder| encode(encoder, &self.steps[at..at + len]));
-                self.wait()?;
+                self.submit(|encoder| encode(encoder, &self.steps[at..at + len], None));
+                self.gpu.wait()?;
             }
             let nanoseconds = clock().saturating_sub(start);
             at += len;
@@ -140,32 +152,25 @@ impl WgpuSession {
         Ok(())
     }
 
-    fn wait(&self) -> Result<(), RuntimeError> {
-        let waited = self.gpu.device.poll(PollType::wait_indefinitely());
-        waited.map(|_| ()).map_err(|error| self.gpu.failure("waiting", error))
-    }
-
     /// Waits for the results and copies them out.
     fn read(&self, outputs: &mut [TensorMut<'_>]) -> Result<(), RuntimeError> {
-        // Whether it worked shows when the range is asked for.
-        self.readback.map_async(MapMode::Read, .., |_| ());
-        let waited = self.wait();
-        let copied = waited.and_then(|()| {
-            let view = self.readback.get_mapped_range(..);
-            let view = view.map_err(|error| self.gpu.failure("reading results", error))?;
+        self.gpu.read(&self.readback, |view| {
             for (output, place) in outputs.iter_mut().zip(&self.outputs) {
                 let bytes = bytes_of_mut(output);
                 bytes.copy_from_slice(&view[place.staging..][..bytes.len()]);
             }
-            Ok(())
-        });
-        self.readback.unmap();
-        copied
+        })
     }
 }
 
-fn encode(encoder: &mut CommandEncoder, steps: &[Step]) {
-    let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+/// One compute pass of these steps, with the device's time before and after if it is asked for.
+pub(crate) fn encode(
+    encoder: &mut CommandEncoder,
+    steps: &[Step],
+    timestamp_writes: Option<ComputePassTimestampWrites<'_>>,
+) {
+    let descriptor = ComputePassDescriptor { label: None, timestamp_writes };
+    let mut pass = encoder.begin_compute_pass(&descriptor);
     for step in steps {
         pass.set_pipeline(&step.pipeline);
         pass.set_bind_group(0, &step.bind_group, &[]);
