@@ -8,8 +8,10 @@ use embdl_core::op::{Activation, Dense, Op};
 use embdl_core::runtime::{LoadOptions, NodeProfile, Runtime, RuntimeError, Session, WeightForm};
 use embdl_core::tensor::Shape;
 use embdl_testkit::Random;
-use embdl_tests::models::{Data, lenet5_int8, networks, random_networks, run};
-use embdl_tests::net::{Elements, Net, floats};
+use embdl_tests::models::{
+    Data, convolutions, dense_layers, lenet5_int8, networks, random_networks, run,
+};
+use embdl_tests::net::{Elements, Net, floats as floats_of};
 use embdl_tests::report::Report;
 use rt_wgpu::detect::adapter_names;
 use rt_wgpu::{Wgpu, WgpuOptions};
@@ -104,7 +106,7 @@ fn weights_that_do_not_decode_are_an_error() {
     let mut net = Net::new();
     let input = net.input(Shape::matrix(1, 4), Elements::F32);
     let op = Op::Dense(Dense { activation: Activation::None });
-    let weight = floats(Shape::matrix(3, 4), &[1.0; 12]);
+    let weight = floats_of(Shape::matrix(3, 4), &[1.0; 12]);
     let output = net.layer(op, input, weight, None, Elements::F32);
     net.output(output);
     let mut model = net.model();
@@ -199,4 +201,41 @@ fn random_networks_are_computed_as_the_oracle_does() {
         problem.check(&gpu, "wgsl", false, &mut report);
     }
     report.finish("random networks");
+}
+
+/// Weights in 16 bits are off by 2^-11 at most, relative, and so are sums of products in the mean less than that of the largest.
+#[test]
+fn half_weights_take_half_the_memory_and_are_almost_as_good() {
+    let Some(gpu) = gpu() else { return };
+    let options = WgpuOptions { half_weights: true, ..WgpuOptions::default() };
+    let half = Wgpu::with_options(&options).expect("there is one");
+    let mut report = Report::new();
+    let mut bytes = [0, 0];
+    let layers = convolutions().into_iter().step_by(2).chain(dense_layers());
+    let problems = networks().into_iter().chain(layers);
+    let floats = problems.filter(|problem| problem.name.ends_with("float"));
+    for mut problem in floats {
+        // Dense layers have a form for one sample, and another one for several.
+        let is_convolution = problem.name.starts_with("convolution");
+        for batch in if is_convolution { 2..3 } else { 1..3 } {
+            problem.batch = batch;
+            problem.tolerance = 3e-3;
+            let options = LoadOptions { batch, ..LoadOptions::default() };
+            let model = problem.net.model();
+            bytes[0] += load(&gpu, &model, &options).memory().weight_bytes;
+            bytes[1] += load(&half, &model, &options).memory().weight_bytes;
+            problem.check(&half, "wgsl", false, &mut report);
+        }
+    }
+    report.finish("weights in 16 bits");
+    assert!(bytes[1] * 10 < bytes[0] * 7, "{bytes:?}");
+
+    let mut net = Net::new();
+    let input = net.input(Shape::matrix(1, 2), Elements::F32);
+    let op = Op::Dense(Dense { activation: Activation::None });
+    let weight = floats_of(Shape::matrix(1, 2), &[1.0, 65_536.0]);
+    let output = net.layer(op, input, weight, None, Elements::F32);
+    net.output(output);
+    let error = half.load(&net.model(), &LoadOptions::default()).err();
+    assert!(matches!(&error, Some(RuntimeError::Unsupported { .. })), "{error:?}");
 }

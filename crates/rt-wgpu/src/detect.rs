@@ -22,6 +22,9 @@ pub struct WgpuOptions {
     /// Take the times of a profile by the clock of the load options, each node submitted by itself, even where the device has
     /// a clock of its own.
     pub host_clock: bool,
+    /// Keep weights of float layers in 16 bits: half the memory, and for single samples half of what is read, for results that
+    /// are off by up to 2^-11 of each product. Sums and activations stay floats. A weight beyond 65,504 is an error.
+    pub half_weights: bool,
 }
 
 /// A device that answers, with its queue and its name.

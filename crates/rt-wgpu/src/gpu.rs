@@ -25,6 +25,8 @@ pub(crate) struct Gpu {
     pub(crate) queue: Queue,
     pub(crate) name: String,
     pub(crate) limits: Limits,
+    /// Whether weights of float layers take 16 bits.
+    pub(crate) half_weights: bool,
     loss: Loss,
     bind_group_layout: BindGroupLayout,
     pipeline_layout: PipelineLayout,
@@ -48,7 +50,7 @@ impl Gpu {
     ///
     /// # Errors
     /// If the device fails, or has less than kernels need.
-    pub(crate) fn new(found: Found) -> Result<Self, RuntimeError> {
+    pub(crate) fn new(found: Found, half_weights: bool) -> Result<Self, RuntimeError> {
         let Found { device, queue, name, .. } = found;
         let loss = Loss::of(&device);
         let limits = device.limits();
@@ -68,6 +70,7 @@ impl Gpu {
             queue,
             name,
             limits,
+            half_weights,
             loss,
             bind_group_layout,
             pipeline_layout,

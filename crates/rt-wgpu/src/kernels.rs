@@ -61,7 +61,9 @@ macro_rules! shaders {
 
 shaders! {
     /// Convolution, and dense layers of several samples.
-    CONV_F32: conv_f32;
+    CONV_F32: weights_f32 conv_f32;
+    /// The same with weights in 16 bits.
+    CONV_F16: weights_f16 conv_f32;
     /// The same on levels.
     CONV_Q8: requant conv_q8;
     /// One filter a channel.
@@ -70,6 +72,8 @@ shaders! {
     DEPTHWISE_Q8: requant depthwise_q8;
     /// Dense layer, rows of floats.
     ROWS_F32: rows_params form_dense form_dense_f32 rows_f32;
+    /// Rows of weights in 16 bits.
+    ROWS_F16: rows_params form_dense form_half_f32 rows_f32;
     /// Rows of 8-bit codes of floats.
     ROWS_CODE8_F32: rows_params form_words form_code8_f32 rows_f32;
     /// Rows of 4-bit codes of floats.

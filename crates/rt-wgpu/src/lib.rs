@@ -48,7 +48,11 @@ impl Wgpu {
         let found = detect::open(options)?;
         let is_software = found.is_software;
         let capabilities = Capabilities { isa: ISA, isas: vec![ISA] };
-        Ok(Self { gpu: Arc::new(Gpu::new(found)?), is_software, capabilities })
+        Ok(Self {
+            gpu: Arc::new(Gpu::new(found, options.half_weights)?),
+            is_software,
+            capabilities,
+        })
     }
 
     /// Gives the device and its memory back at once, not only when the last session is dropped. What is left of the sessions

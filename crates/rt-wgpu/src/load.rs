@@ -45,6 +45,7 @@ pub(crate) fn load(
         options,
         inputs: &inputs,
         buffer_bytes,
+        half_weights: gpu.half_weights,
     });
     let nodes: Vec<(Lowering<'_, '_>, Vec<Draft<'_>>)> = lowerings
         .map(|lowering| Ok((lowering, lowering.drafts()?)))

@@ -2,6 +2,7 @@
 
 mod convolution;
 mod dense;
+mod half_bits;
 mod moving;
 mod pointwise;
 mod stage;
@@ -26,6 +27,8 @@ pub(crate) struct Lowering<'m, 'l> {
     pub(crate) inputs: &'l [usize],
     /// Bytes of a buffer that a kernel sees.
     pub(crate) buffer_bytes: usize,
+    /// Whether weights of float layers take 16 bits.
+    pub(crate) half_weights: bool,
 }
 
 impl<'m, 'l> Deref for Lowering<'m, 'l> {

@@ -8,9 +8,10 @@ use embdl_core::op::{Activation, Conv2d};
 use embdl_core::runtime::RuntimeError;
 
 use super::Lowering;
+use super::half_bits::{fits, half};
 use super::stage::{Finish, folded_bias, outside_word};
 use crate::draft::{Constants, Draft};
-use crate::kernels::{CONV_F32, CONV_Q8, DEPTHWISE_F32, DEPTHWISE_Q8, Params};
+use crate::kernels::{CONV_F16, CONV_F32, CONV_Q8, DEPTHWISE_F32, DEPTHWISE_Q8, Params};
 
 /// Output positions, and channels, of a workgroup.
 const TILE: usize = 32;
@@ -19,6 +20,7 @@ const BLOCK: usize = 8192;
 
 /// Names of the products of matrices.
 const GEMM_F32: &str = "gemm_f32_f32_32x32c16__wgsl";
+const GEMM_F16: &str = "gemm_f32_f16_32x32c16__wgsl";
 const GEMM_Q8: &str = "gemm_qu8_qc8w_32x32c64__wgsl";
 
 /// A product of matrices whose left side is gathered through a window.
@@ -117,18 +119,30 @@ impl<'l> Lowering<'_, 'l> {
     ) -> Result<Vec<Draft<'l>>, RuntimeError> {
         let k = product.taps() * product.depth();
         let [input, out] = self.ends()?;
+        let is_half = self.half_weights;
+        // In rows of words for each channel: two weights a word, or one, and biases.
+        let rows = if is_half { k.div_ceil(2) + 1 } else { k + 1 };
+        let (name, shader) = if is_half { (GEMM_F16, CONV_F16) } else { (GEMM_F32, CONV_F32) };
         let mut drafts = Vec::new();
-        for part in self.parts(product, k + 1)? {
+        for part in self.parts(product, rows)? {
             let n = part.len() / product.groups;
+            let padded = n.next_multiple_of(4);
+            let group = if is_half { (k + 2) * padded / 2 } else { (k + 1) * padded };
             let lowering = *self;
             let places = [input, out + part.start];
             drafts.push(Draft {
-                name: GEMM_F32,
-                shader: CONV_F32,
+                name,
+                shader,
                 params: product.params(places, k, n).floats([bounds.0, bounds.1]),
                 constants: Constants::Later {
-                    words: product.groups * (k + 1) * n.next_multiple_of(4),
-                    fill: Box::new(move |words| lowering.fill_f32(n, k, &part, words)),
+                    words: product.groups * group,
+                    fill: Box::new(move |words| {
+                        if is_half {
+                            lowering.fill_f16(n, k, &part, words)
+                        } else {
+                            lowering.fill_f32(n, k, &part, words)
+                        }
+                    }),
                 },
                 workgroups: product.workgroups(n),
                 layers: product.groups,
@@ -218,6 +232,40 @@ impl<'l> Lowering<'_, 'l> {
         for (channel, bias) in self.bias_f32()?.into_iter().enumerate() {
             if part.contains(&channel) {
                 words[place(channel, k)] = bias.to_bits();
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with two weights a word, biases as floats behind them.
+    fn fill_f16(
+        &self,
+        n: usize,
+        k: usize,
+        part: &Range<usize>,
+        words: &mut [u32],
+    ) -> Result<(), RuntimeError> {
+        let padded = n.next_multiple_of(4);
+        let mut all_fit = true;
+        let group_of = |channel: usize| (channel - part.start) / n * (k + 2) * padded;
+        let weight = self.needed_weight()?;
+        let blocks = weight.dequantize_blocks(BLOCK, |at, values| {
+            for_each_row(at, values, k, |channel, first, values| {
+                if part.contains(&channel) {
+                    for (row, &value) in (first..).zip(values) {
+                        let at = group_of(channel) + row * padded + (channel - part.start) % n;
+                        words[at / 2] |= half(value, at);
+                        all_fit &= fits(value);
+                    }
+                }
+            });
+        });
+        blocks.map_err(|source| self.undecodable(source))?;
+        self.need_halves(all_fit)?;
+        for (channel, bias) in self.bias_f32()?.into_iter().enumerate() {
+            if part.contains(&channel) {
+                let biases = (group_of(channel) + k * padded) / 2;
+                words[biases + (channel - part.start) % n] = bias.to_bits();
             }
         }
         Ok(())

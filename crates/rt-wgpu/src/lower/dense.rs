@@ -12,11 +12,12 @@ use embdl_core::runtime::{RuntimeError, WeightForm};
 
 use super::Lowering;
 use super::convolution::byte;
+use super::half_bits::{fits, half};
 use super::stage::{Finish, folded_bias};
 use crate::draft::{Constants, Draft};
 use crate::kernels::{
-    Params, ROWS_CODE4_F32, ROWS_CODE4_Q8, ROWS_CODE8_F32, ROWS_F32, ROWS_Q8, ROWS_SPARSE_F32,
-    ROWS_SPARSE_Q8, Shader,
+    Params, ROWS_CODE4_F32, ROWS_CODE4_Q8, ROWS_CODE8_F32, ROWS_F16, ROWS_F32, ROWS_Q8,
+    ROWS_SPARSE_F32, ROWS_SPARSE_Q8, Shader,
 };
 
 /// Rows of a workgroup.
@@ -33,6 +34,8 @@ const PRODUCT_SAMPLES: usize = 4;
 enum Form {
     /// Floats, or bytes.
     Dense,
+    /// Floats in 16 bits.
+    Half,
     /// An index of 8 bits into a codebook for each weight.
     Code8,
     /// An index of 4 bits.
@@ -67,6 +70,8 @@ impl<'l> Lowering<'_, 'l> {
         if form == Form::Dense && samples > 1 {
             return self.dense_product(activation);
         }
+        let is_half = form == Form::Dense && stage.is_none() && self.half_weights;
+        let form = if is_half { Form::Half } else { form };
         let finish = stage.as_ref().map(|(quant, stage)| (quant.zero_point, Finish::new(stage)));
         let [input, out] = self.ends()?;
         let (shader, name) = kernel(form, finish.is_some());
@@ -129,6 +134,7 @@ impl<'l> Lowering<'_, 'l> {
     fn fill_rows_f32(&self, rows: &Rows, words: &mut [u32]) -> Result<(), RuntimeError> {
         let weight = self.needed_weight()?;
         let Rows { part, k, form, places } = rows;
+        let mut all_fit = true;
         let decoded = match form {
             Form::Dense => weight.dequantize_blocks(BLOCK, |at, values| {
                 for_each_row(at, values, *k, |row, first, values| {
@@ -136,6 +142,17 @@ impl<'l> Lowering<'_, 'l> {
                         let at = (row - part.start) * places.words * 4 + first;
                         for (word, value) in words[at..].iter_mut().zip(values) {
                             *word = value.to_bits();
+                        }
+                    }
+                });
+            }),
+            Form::Half => weight.dequantize_blocks(BLOCK, |at, values| {
+                for_each_row(at, values, *k, |row, first, values| {
+                    if part.contains(&row) {
+                        let start = (row - part.start) * places.words * 8;
+                        for (at, &value) in (start + first..).zip(values) {
+                            words[at / 2] |= half(value, at);
+                            all_fit &= fits(value);
                         }
                     }
                 });
@@ -156,6 +173,7 @@ impl<'l> Lowering<'_, 'l> {
             }
         };
         decoded.map_err(|source| self.undecodable(source))?;
+        self.need_halves(all_fit)?;
         for (row, bias) in self.bias_f32()?.into_iter().enumerate() {
             if part.contains(&row) {
                 words[places.bias + row - part.start] = bias.to_bits();
@@ -174,17 +192,20 @@ impl<'l> Lowering<'_, 'l> {
         let Rows { part, k, form, places } = rows;
         let mut sums = vec![0_i32; part.len()];
         let decoded = match form {
-            Form::Dense | Form::Code8 => weight.decode_i8_blocks(BLOCK, |at, values| {
-                for_each_row(at, values, *k, |row, first, values| {
-                    if part.contains(&row) {
-                        let row = row - part.start;
-                        for (at, &value) in (first..).zip(values) {
-                            words[row * places.words * 4 + at / 4] |= byte(value) << (at % 4 * 8);
-                            sums[row] += i32::from(value);
+            Form::Dense | Form::Code8 | Form::Half => {
+                weight.decode_i8_blocks(BLOCK, |at, values| {
+                    for_each_row(at, values, *k, |row, first, values| {
+                        if part.contains(&row) {
+                            let row = row - part.start;
+                            for (at, &value) in (first..).zip(values) {
+                                words[row * places.words * 4 + at / 4] |=
+                                    byte(value) << (at % 4 * 8);
+                                sums[row] += i32::from(value);
+                            }
                         }
-                    }
-                });
-            }),
+                    });
+                })
+            }
             Form::Code4 => {
                 let book = small_book(weight).unwrap_or_default();
                 for (word, &value) in words[places.book..].iter_mut().zip(&book) {
@@ -330,6 +351,7 @@ fn can_take(weight: &EncodedTensor<'_>, quantized: bool, form: Form) -> bool {
         || matches!(weight.scales, Scales::PerTensor(_));
     match form {
         Form::Dense => true,
+        Form::Half => !quantized,
         Form::Sparse { .. } => {
             !is_dense(weight)
                 && entry_count(weight) <= weight.shape.len()
@@ -403,6 +425,7 @@ fn places(form: Form, [n, k]: [usize; 2], quantized: bool) -> Places {
             (vectors, n.saturating_mul(vectors * 4))
         }
         Form::Dense => (k.div_ceil(4), n.saturating_mul(k.div_ceil(4) * 4)),
+        Form::Half => (k.div_ceil(8), n.saturating_mul(k.div_ceil(8) * 4)),
         Form::Code8 => (k.div_ceil(4), n.saturating_mul(k.div_ceil(4))),
         Form::Code4 => (k.div_ceil(8), n.saturating_mul(k.div_ceil(8))),
         Form::Sparse { entries } => (n + 1, entries.saturating_add(n + 1)),
@@ -411,7 +434,7 @@ fn places(form: Form, [n, k]: [usize; 2], quantized: bool) -> Places {
     let multipliers = bias.saturating_add(n);
     let book = multipliers.saturating_add(if quantized { n } else { 0 });
     let entries = match form {
-        Form::Dense => 0,
+        Form::Dense | Form::Half => 0,
         Form::Code4 => 16,
         Form::Code8 | Form::Sparse { .. } => 256,
     };
@@ -423,7 +446,8 @@ fn places(form: Form, [n, k]: [usize; 2], quantized: bool) -> Places {
 fn kernel(form: Form, quantized: bool) -> (Shader, &'static str) {
     match (form, quantized) {
         (Form::Dense, false) => (ROWS_F32, "gemm_f32_f32_1x8c32__wgsl"),
-        (Form::Dense | Form::Code8, true) => (ROWS_Q8, "gemm_qu8_qc8w_1x8c128__wgsl"),
+        (Form::Half, false) => (ROWS_F16, "gemm_f32_f16_1x8c64__wgsl"),
+        (Form::Dense | Form::Code8 | Form::Half, true) => (ROWS_Q8, "gemm_qu8_qc8w_1x8c128__wgsl"),
         (Form::Code8, false) => (ROWS_CODE8_F32, "gemm_f32_cb8w_1x8c32__wgsl"),
         (Form::Code4, false) => (ROWS_CODE4_F32, "gemm_f32_cb4w_1x8c64__wgsl"),
         (Form::Code4, true) => (ROWS_CODE4_Q8, "gemm_qu8_cb4w_1x8c64__wgsl"),

@@ -1,7 +1,7 @@
 // Convolution as a matrix product whose left side is gathered on the way into workgroup memory.
 //
 // A workgroup of 64 makes 32 output positions times 32 channels, 16 steps of k at a time; an invocation 4 times 4 of them:
-// 16 products for two loads of four. Constants of a group: [k][n / 4] weights, then one row of biases.
+// 16 products for two loads of four. Constants of a group: [k][n / 4] weights, then biases.
 struct Params {
     input: u32, out: u32, out_stride: u32, rows: u32,
     oh: u32, ow: u32, ih: u32, iw: u32,
@@ -10,7 +10,6 @@ struct Params {
     pad_y: u32, pad_x: u32, n: u32, tiles_n: u32,
     low: f32, high: f32,
 }
-@group(0) @binding(1) var<storage, read> constants: array<vec4<f32>>;
 @group(0) @binding(2) var<uniform> p: Params;
 
 var<workgroup> lhs: array<vec4<f32>, 128>;
@@ -42,7 +41,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) count: v
     }
     workgroupBarrier();
     let n4 = (p.n + 3u) / 4u;
-    let base = wid.z * (p.k + 1u) * n4;
+    let base = wid.z * group_len(p.k) * n4;
     let lane = t % 16u;
     let rows8 = t / 16u * 8u;
     var sum0 = vec4<f32>(0.0);
@@ -64,7 +63,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) count: v
             let column4 = tile % p.tiles_n * 8u + index % 8u;
             var weights = vec4<f32>(0.0);
             if (step < p.k && column4 < n4) {
-                weights = constants[base + step * n4 + column4];
+                weights = four(base + step * n4 + column4);
             }
             rhs[index] = weights;
         }
@@ -82,7 +81,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) count: v
     if (column >= n4) {
         return;
     }
-    let bias = constants[base + p.k * n4 + column];
+    let bias = bias_of(base + p.k * n4, column);
     let sums = array<vec4<f32>, 4>(sum0, sum1, sum2, sum3);
     for (var i = 0u; i < 4u; i++) {
         let row = row0 + t / 8u * 4u + i;
