@@ -28,6 +28,9 @@ fn pick<T: Clone>(choices: &[T], seed: u64) -> T {
 ///     unsupported: [("lrn", "why")],  // must be refused as unsupported, not computed wrongly
 /// }
 /// ```
+///
+/// A runtime without kernels of its own to look at, such as a GPU, gives `device:` instead of both: a function to
+/// any `Runtime`. It is required on "ci" where the suite brings a driver itself.
 #[macro_export]
 macro_rules! conformance {
     (
@@ -42,7 +45,7 @@ macro_rules! conformance {
                     let runtime: ::embdl_core::exec::CpuRuntime = ($runtime)()?;
                     Ok(::std::boxed::Box::new(runtime))
                 },
-                kernels: $kernels,
+                kernels: ::core::option::Option::Some($kernels),
                 required_on: $required_on,
                 unsupported: &[$(($problem, $reason)),*],
             }
@@ -53,8 +56,28 @@ macro_rules! conformance {
             gemm_f32 gemm_q8 sparse_f32 sparse_q8 ell_q8 codebook_q8 depthwise_f32 depthwise_q8 max_pool_f32 max_pool_u8
             arithmetic_f32 arithmetic_u8 unary_f32 average_pool_f32 average_pool_u8 softmax_f32 conversions
         );
+        $crate::conformance!(@all_models);
+    };
+    (
+        device: $runtime:expr,
+        required_on: $required_on:expr,
+        unsupported: [$(($problem:expr, $reason:expr)),* $(,)?] $(,)?
+    ) => {
+        fn subject() -> $crate::subject::Subject {
+            $crate::subject::Subject {
+                runtime: || Ok(::std::boxed::Box::new(($runtime)()?)),
+                kernels: ::core::option::Option::None,
+                required_on: $required_on,
+                unsupported: &[$(($problem, $reason)),*],
+            }
+        }
+
+        $crate::conformance!(@all_models);
+    };
+    (@all_models) => {
         $crate::conformance!(@models
-            convolutions dense_layers pools element_wise layouts normalizations boundaries networks batches
+            convolutions dense_layers pools element_wise layouts normalizations boundaries functions products moved
+            networks batches
         );
 
         #[test]

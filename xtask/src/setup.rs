@@ -63,6 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     say(format!("Fashion-MNIST: {source}"));
     onnx::node_tests()?;
     photographs::photographs()?;
+    let vulkan = vulkan().unwrap_or("a driver of this machine");
+    say(format!("Vulkan: {vulkan}"));
     say(format!("setup done in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -79,6 +81,38 @@ pub(crate) fn dataset() {
 
 fn has_dataset() -> bool {
     Path::new("/usr/share/datasets/fashion-mnist").is_dir()
+}
+
+/// Sees to a Vulkan driver for the tests of the GPU runtime: software Vulkan where this machine has none. Gives the reason
+/// where there is none in the end.
+pub(crate) fn vulkan() -> Option<&'static str> {
+    if has_vulkan() {
+        return None;
+    }
+    let packages = ["mesa-vulkan-drivers", "libvulkan1"];
+    if let Err(error) = apt::install(&packages, "to test the GPU runtime on software Vulkan") {
+        warn(format!("{error:#}"));
+    }
+    (!has_vulkan()).then_some("there is no Vulkan driver, and none can be installed")
+}
+
+/// Whether there are a loader and the description of a driver, which it reads.
+fn has_vulkan() -> bool {
+    let any_in = |folder: &str, extension: &str| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.extension() == Some(extension.as_ref()))
+    };
+    let architecture = std::env::consts::ARCH;
+    let libraries = [
+        format!("/usr/lib/{architecture}-linux-gnu"),
+        "/usr/lib64".to_owned(),
+        "/usr/lib".to_owned(),
+    ];
+    let has_loader = libraries.iter().any(|at| Path::new(at).join("libvulkan.so.1").exists());
+    has_loader
+        && ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"]
+            .iter()
+            .any(|folder| any_in(folder, "json"))
 }
 
 /// Whether tests can be run by cargo-nextest.

@@ -57,7 +57,8 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
     if only.is_empty() || only.iter().any(|name| name == "embdl-cli") {
         photographs::photographs()?;
     }
-    let selection = selection(only);
+    let mut selection = selection(only);
+    selection.extend(gpu(only));
     if setup::has_nextest() {
         run_shown(nextest(&mut cargo(), &selection))?;
     } else {
@@ -81,6 +82,20 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
         run_shown(cargo().args(["test", "--doc"]).args(self::selection(&with_library)))?;
     }
     Ok(())
+}
+
+/// Cargo's arguments that add the suite on the GPU runtime, where its package is tested and a Vulkan driver can be had.
+fn gpu(only: &[String]) -> Vec<String> {
+    if !only.is_empty() && !only.iter().any(|name| name == "embdl-tests") {
+        return Vec::new();
+    }
+    match setup::vulkan() {
+        None => vec!["--features".into(), "embdl-tests/wgpu".into()],
+        Some(reason) => {
+            warn(format!("the suite on the GPU runtime is SKIPPED: {reason}"));
+            Vec::new()
+        }
+    }
 }
 
 /// The tests that choose code by the CPU, on the oldest x86 CPU that we serve: an instruction that it lacks ends them.

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use embdl_bench::{Input, Output, nanoseconds, open};
 use embdl_core::format::{self, Limits};
-use embdl_core::runtime::{LoadOptions, Runtime, Session};
+use embdl_core::runtime::{LoadOptions, Session};
 
 /// A session and its shortest times: other programs only ever make a run longer.
 struct Side {

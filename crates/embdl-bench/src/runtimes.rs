@@ -1,6 +1,5 @@
 //! The runtimes that this machine has, each at each of its instruction set levels.
 
-use embdl_core::exec::CpuRuntime;
 use embdl_core::kernels::Reference;
 use embdl_core::runtime::{Runtime, RuntimeError};
 use serde::{Deserialize, Serialize};
@@ -8,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// One runtime at one instruction set level.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuntimeChoice {
-    /// "reference", "atom", "arm".
+    /// "reference", "atom", "arm", "wgpu".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "wgsl".
     pub isa: String,
 }
 
@@ -22,10 +21,17 @@ impl RuntimeChoice {
     }
 }
 
-/// Every runtime at every level that can be used here, the scalar reference first.
+/// The GPU, in builds with the feature `wgpu`. It runs where it is asked for, since what opens may be a program on the CPU.
+const GPU: &str = "wgpu";
+
+/// Every CPU runtime at every level that can be used here, the scalar reference first.
 #[must_use]
 pub fn choices() -> Vec<RuntimeChoice> {
-    let names = ["reference", "atom", "arm"];
+    of(&["reference", "atom", "arm"])
+}
+
+/// Those of the runtimes that can be used here, at every level.
+fn of(names: &[&str]) -> Vec<RuntimeChoice> {
     let there = names.iter().filter_map(|name| open(name).ok());
     there
         .flat_map(|runtime| {
@@ -51,7 +57,7 @@ fn list(choices: &[RuntimeChoice]) -> String {
     names.join(", ")
 }
 
-/// Those of [`choices`] that are of `runtime` and at level `isa`, where these are given. "native" without a level is the
+/// Those of [`choices`], or of the GPU, that are of `runtime` and at level `isa`, where these are given. "native" without a level is the
 /// fastest runtime at its best level.
 ///
 /// # Errors
@@ -60,7 +66,10 @@ pub fn chosen(
     runtime: Option<&str>,
     isa: Option<&str>,
 ) -> Result<Vec<RuntimeChoice>, NoSuchRuntime> {
-    let available = choices();
+    let mut available = choices();
+    if runtime == Some(GPU) {
+        available.extend(of(&[GPU]));
+    }
     let native = open("native").ok();
     let is_wanted = |choice: &RuntimeChoice| match (runtime, &native) {
         (None, _) => true,
@@ -80,15 +89,17 @@ pub fn chosen(
 ///
 /// # Errors
 /// If there is none of that name, or this machine cannot run it.
-pub fn open(name: &str) -> Result<CpuRuntime, RuntimeError> {
+pub fn open(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
     match name {
-        "reference" => Ok(Reference::runtime()),
+        "reference" => Ok(Box::new(Reference::runtime())),
         #[cfg(target_arch = "x86_64")]
-        "atom" | "native" => rt_atom::runtime(),
+        "atom" | "native" => Ok(Box::new(rt_atom::runtime()?)),
         #[cfg(target_arch = "aarch64")]
-        "arm" | "native" => rt_arm::runtime(),
+        "arm" | "native" => Ok(Box::new(rt_arm::runtime()?)),
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        "native" => Ok(Reference::runtime()),
+        "native" => Ok(Box::new(Reference::runtime())),
+        #[cfg(feature = "wgpu")]
+        GPU => Ok(Box::new(rt_wgpu::Wgpu::detect()?)),
         _ => Err(RuntimeError::NotDetected {
             runtime: "named",
             needed: "runtime of this name for its architecture",
@@ -118,6 +129,12 @@ mod tests {
         assert_eq!(native.len(), 1);
         assert_eq!(native[0].isa, open("native").unwrap().capabilities().isa);
         assert_eq!(chosen(Some("reference"), None).unwrap(), choices()[..1]);
+        assert!(choices().iter().all(|choice| choice.runtime != GPU));
+        if let Ok(gpu) = open(GPU) {
+            assert_eq!(chosen(Some(GPU), None).unwrap().len(), gpu.capabilities().isas.len());
+        } else {
+            assert!(chosen(Some(GPU), None).is_err());
+        }
         let error = chosen(Some("reference"), Some("avx2")).unwrap_err();
         assert!(error.to_string().contains("reference scalar"), "{error}");
     }

@@ -90,7 +90,7 @@ fn json(value: &impl Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use embdl_core::runtime::{LoadOptions, Runtime};
+    use embdl_core::runtime::LoadOptions;
 
     use super::*;
     use crate::fixture::softmax;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use embdl_core::format::{self, Limits};
-use embdl_core::runtime::{LoadOptions, Runtime};
+use embdl_core::runtime::LoadOptions;
 use embdl_slots::{CURRENT, Folder, Slot, SlotError, Slots, Step};
 use serde::Serialize;
 

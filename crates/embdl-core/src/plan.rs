@@ -57,11 +57,21 @@ impl Plan {
     /// If the model is not valid, or there is not one type a value.
     #[must_use]
     pub fn new(model: &Model<'_>, types: &[ValueType]) -> Option<Self> {
+        Self::with_granule(model, types, 1)
+    }
+
+    /// The same for a device that writes `granule` bytes at a time: a convolution only writes straight into a concatenation
+    /// where its part of a row, and the row, are whole granules.
+    ///
+    /// # Panics
+    /// As [`Plan::new`].
+    #[must_use]
+    pub fn with_granule(model: &Model<'_>, types: &[ValueType], granule: usize) -> Option<Self> {
         assert!(types.len() == model.values.len(), "{} types of values", types.len());
         let lens: Vec<usize> = types.iter().map(len_bytes).collect::<Option<_>>()?;
         let sharing = Sharing::new(model, types, &lens);
         let apart = Self::of(model, &lens, sharing.clone())?;
-        let joined = Self::of(model, &lens, sharing.joined(model, types))?;
+        let joined = Self::of(model, &lens, sharing.joined(model, types, granule))?;
         // A concatenation that lives from its first part on may be in the way of others.
         Some(if joined.arena_bytes <= apart.arena_bytes { joined } else { apart })
     }

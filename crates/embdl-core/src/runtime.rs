@@ -187,6 +187,40 @@ pub enum RuntimeError {
         /// What is missing.
         needed: &'static str,
     },
+    /// A device was asked for by a name that none here has.
+    #[error("no device here is called {asked:?}; there is {available:?}")]
+    NoSuchDevice {
+        /// What was asked for.
+        asked: String,
+        /// Names of those that there are.
+        available: Vec<String>,
+    },
+    /// The device, or its driver, refused, failed or did not answer in time. The model can be loaded again.
+    #[error("{device} failed at {doing}: {reason}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the driver says.
+        reason: String,
+    },
+    /// The device is gone or was reset; sessions on it can only be dropped.
+    #[error("{device} is lost: {reason}")]
+    DeviceLost {
+        /// Its name.
+        device: String,
+        /// What the driver says.
+        reason: String,
+    },
+    /// The device has no memory left for the session.
+    #[error("{device} is out of memory at {doing}")]
+    DeviceMemory {
+        /// Its name.
+        device: String,
+        /// What was being done.
+        doing: &'static str,
+    },
     /// An instruction set level was asked for that is unknown or absent here.
     #[error("instruction set level {asked:?} cannot be used here; there is {available:?}")]
     IsaUnavailable {
@@ -280,14 +314,5 @@ pub enum RuntimeError {
         expected_len: usize,
         /// Elements given.
         found_len: usize,
-    },
-    /// A device that is not this CPU failed, or did not answer in time. Whatever else a program does goes on, and the model
-    /// can be loaded again.
-    #[error("the {runtime} device: {reason}")]
-    Device {
-        /// Name of the runtime.
-        runtime: &'static str,
-        /// What went wrong, in the words of the runtime's own error.
-        reason: String,
     },
 }

@@ -355,7 +355,7 @@ impl Steps<'_> {
         let samples = Samples::new(graph.values[graph.inputs[0]].shape, values)?;
         let settings = PostTraining { input: Some(self.pixels()), ..step.settings.clone() };
         let runtime = embdl_bench::open("native")?;
-        let report = quantize_post_training(graph, &runtime, &samples, &settings, &mut |part| {
+        let report = quantize_post_training(graph, &*runtime, &samples, &settings, &mut |part| {
             self.progress.begin(&format!("post-training: {part}"));
         })?;
         let kept: Vec<&str> =

@@ -9,7 +9,7 @@ use embdl_bench::{
     Input, RetestReport, RuntimeChoice, TimingReport, choices, nanoseconds, open, retest, time,
 };
 use embdl_core::format::{self, Limits};
-use embdl_core::runtime::{LoadOptions, Runtime};
+use embdl_core::runtime::LoadOptions;
 use embdl_data::Dataset;
 
 use crate::error::FlowError;

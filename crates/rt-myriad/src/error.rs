@@ -149,7 +149,11 @@ impl From<MyriadError> for RuntimeError {
                 Self::Weight { node, source }
             }
             MyriadError::Compile(CompileError::Model(error)) => error,
-            other => Self::Device { runtime: crate::runtime::NAME, reason: other.to_string() },
+            other => Self::Device {
+                device: crate::runtime::NAME.into(),
+                doing: "exchanging messages",
+                reason: other.to_string(),
+            },
         }
     }
 }

@@ -157,10 +157,7 @@ impl Session for MyriadSession {
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<(), RuntimeError> {
-        let given = inputs.iter().map(|input| (input.dtype(), input.len()));
-        exec::check_tensors(["inputs", "input"], &self.inputs, given)?;
-        let given = outputs.iter().map(|output| (output.dtype(), output.len()));
-        exec::check_tensors(["outputs", "output"], &self.outputs, given)?;
+        exec::check_tensors([&self.inputs, &self.outputs], inputs, outputs)?;
         self.infer(inputs, outputs)?;
         self.measure()?;
         Ok(())

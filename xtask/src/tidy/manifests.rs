@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "embdl-slots",
             "rt-atom",
             "rt-arm",
+            "rt-wgpu",
             "rt-myriad",
         ],
     ),
@@ -52,6 +53,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "rt-atom",
             "rt-arm",
             "rt-myriad",
+            "rt-wgpu",
         ],
     ),
     ("embdl-testkit", &[]),
@@ -60,6 +62,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("rt-atom", &["embdl-core", "embdl-threads"]),
     ("rt-arm", &["embdl-core", "embdl-threads"]),
     ("rt-myriad", &["embdl-core"]),
+    ("rt-wgpu", &["embdl-core"]),
     ("xtask", &[]),
     (
         "embdl-tests",
@@ -79,6 +82,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "rt-atom",
             "rt-arm",
             "rt-myriad",
+            "rt-wgpu",
         ],
     ),
 ];

@@ -12,7 +12,7 @@ use embdl_bench::{
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
-use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
+use embdl_core::runtime::{LoadOptions, Session, Tuner};
 use embdl_data::{Dataset, catalog};
 use embdl_file::ModelFile;
 

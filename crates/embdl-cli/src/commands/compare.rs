@@ -79,11 +79,11 @@ fn one(path: &Path, args: &Args) -> Result<Vec<Vec<f32>>> {
         let preprocess = args.preprocess.or(model.metadata.preprocess.as_ref())?;
         let shape = model.values[model.inputs[0]].kind.shape;
         let images = samples::load(&args.images, shape, preprocess.as_ref())?;
-        return model_scores(&model, &runtime, &images).with_context(failed);
+        return model_scores(&model, &*runtime, &images).with_context(failed);
     }
     let graph = load_graph(path)?;
     let preprocess = args.preprocess.or(graph.metadata.preprocess.as_ref())?;
     let images =
         samples::load(&args.images, graph.values[graph.inputs[0]].shape, preprocess.as_ref())?;
-    scores(&graph, &runtime, &images).with_context(failed)
+    scores(&graph, &*runtime, &images).with_context(failed)
 }

@@ -110,7 +110,7 @@ pub(crate) fn run(
     let samples = samples::load(calibration, shape, graph.metadata.preprocess.as_ref())?;
     let runtime = open("native")?;
     let report =
-        quantize_post_training(&mut graph, &runtime, &samples, &args.settings(), &mut |step| {
+        quantize_post_training(&mut graph, &*runtime, &samples, &args.settings(), &mut |step| {
             eprintln!("==> {step}");
         })
         .with_context(|| format!("quantizing {}", model.display()))?;

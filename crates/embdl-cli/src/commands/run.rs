@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use embdl_bench::{FileTuner, chosen, classify, nanoseconds, open};
 use embdl_core::format::{self, Limits};
 use embdl_core::op::Op;
-use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
+use embdl_core::runtime::{LoadOptions, Session, Tuner};
 use embdl_file::ModelFile;
 use serde::Serialize;
 
@@ -31,7 +31,8 @@ Examples:
   embdl run other.embdl cat.jpg --preprocess caffe --labels names.txt
   embdl run mobilenet-v2.embdl input.raw                     (bytes of a picture or f32, NHWC, at the input's size)
   embdl run lenet-5.embdl --dataset mnist --index 7          (an image of a test set)
-  embdl run lenet-5.embdl --runtime atom --isa sse41 --json")]
+  embdl run lenet-5.embdl --runtime atom --isa sse41 --json
+  EMBDL_WGPU_ADAPTER=intel embdl run mobilenet-v2.embdl cat.jpg --runtime wgpu      (built with the feature run-wgpu)")]
 pub(crate) struct Args {
     /// The file.
     model: PathBuf,
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     /// Which test image.
     #[arg(long, default_value_t = 0)]
     index: usize,
-    /// Runtime: reference, atom, arm, or native for the fastest one.
+    /// Runtime: reference, atom, arm, wgpu, or native for the fastest one of this CPU.
     #[arg(long, default_value = "native")]
     runtime: String,
     /// Instruction set level instead of the best one.

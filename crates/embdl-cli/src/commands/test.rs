@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use embdl_bench::{RetestReport, chosen, open, retest};
 use embdl_core::format::{self, Limits};
-use embdl_core::runtime::{LoadOptions, Runtime};
+use embdl_core::runtime::LoadOptions;
 use embdl_file::ModelFile;
 use embdl_flow::progress::Progress;
 

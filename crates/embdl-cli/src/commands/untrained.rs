@@ -61,7 +61,7 @@ impl Precision {
             ..PostTraining::default()
         };
         let runtime = open("native")?;
-        quantize_post_training(graph, &runtime, &noise(graph)?, &settings, &mut |_| {})
+        quantize_post_training(graph, &*runtime, &noise(graph)?, &settings, &mut |_| {})
             .context("quantizing the network")?;
         Ok(())
     }

@@ -196,6 +196,22 @@ impl EncodedTensor<'_> {
         self.decode_by(|symbol| symbol as u8)
     }
 
+    /// Calls `each(position of the first, symbols)` for blocks of at most `block` (at least 1) symbols of a dense tensor, in
+    /// order.
+    ///
+    /// # Errors
+    /// If the tensor is not dense, or its bytes do not decode; blocks before the mistake were given then.
+    pub fn symbol_blocks(
+        &self,
+        block: usize,
+        each: impl FnMut(usize, &[u32]),
+    ) -> Result<(), EncodingError> {
+        if self.layout != Layout::Dense {
+            return Err(EncodingError::LayoutKind { asked: "dense" });
+        }
+        self.blocks_by(block, |symbol| symbol, each)
+    }
+
     /// Positions and symbols of a sparse tensor, positions ascending.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::tensor::{DType, Shape, ValueType};
 /// The types of all values with the batch put in.
 ///
 /// # Errors
-/// If the model breaks a rule that the format reader guarantees: then it was made by hand.
+/// If the model breaks a rule that executing it relies on, or no run can have so many samples.
 pub fn check(model: &Model<'_>, batch: usize) -> Result<Vec<ValueType>, RuntimeError> {
     if batch == 0 || u32::try_from(batch).is_err() {
         return Err(RuntimeError::Batch { batch });

@@ -3,25 +3,22 @@
 mod convolution;
 mod dense;
 mod layers;
-mod pointwise;
-mod windows;
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use super::check::{check, invalid};
 use super::memory::Arena;
+use super::resolve::{Resolver, Weightless};
 use super::session::{CpuSession, Step, unmeasured};
 use super::work::{Work, is_worth_sharing};
-use crate::encoding::EncodingError;
 use crate::kernels::resize::ResizePlan;
-use crate::kernels::{Kernels, Parallel, WindowGeometry};
-use crate::model::{EncodedTensor, Model, Node};
-use crate::op::{Activation, Op};
+use crate::kernels::{Kernels, Parallel};
+use crate::model::Model;
+use crate::op::Op;
 use crate::plan::Plan;
 use crate::runtime::{LoadOptions, Profile, RuntimeError, TensorSpec};
-use crate::tensor::{DType, ValueType};
 
 pub(super) fn load(
     model: &Model<'_>,
@@ -36,10 +33,7 @@ pub(super) fn load(
         .nodes
         .iter()
         .map(|node| Lowering {
-            model,
-            node,
-            types: &types,
-            plan: &plan,
+            resolver: Resolver { model, node, types: &types, plan: &plan },
             kernels: &*kernels,
             parallel: &*parallel,
             options,
@@ -138,10 +132,7 @@ impl Need {
 /// A node on its way to becoming work.
 #[derive(Clone, Copy)]
 struct Lowering<'m, 'l> {
-    model: &'l Model<'m>,
-    node: &'l Node,
-    types: &'l [ValueType],
-    plan: &'l Plan,
+    resolver: Resolver<'m, 'l>,
     kernels: &'l dyn Kernels,
     parallel: &'l dyn Parallel,
     options: &'l LoadOptions,
@@ -149,23 +140,15 @@ struct Lowering<'m, 'l> {
     is_frugal: bool,
 }
 
-impl<'m> Lowering<'m, '_> {
-    fn from(&self) -> ValueType {
-        self.types[self.node.inputs[0]]
-    }
+impl<'m, 'l> Deref for Lowering<'m, 'l> {
+    type Target = Resolver<'m, 'l>;
 
-    fn to(&self) -> ValueType {
-        self.types[self.node.output]
+    fn deref(&self) -> &Self::Target {
+        &self.resolver
     }
+}
 
-    fn quantized(&self) -> bool {
-        self.from().dtype == DType::U8
-    }
-
-    fn weight(&self) -> Option<&EncodedTensor<'m>> {
-        self.node.weight.map(|id| &self.model.tensors[id])
-    }
-
+impl Lowering<'_, '_> {
     fn need(&self) -> Option<Need> {
         let mut need = match self.weight() {
             Some(weight) if self.node.op.is_layer() => self.layer_need(weight)?,
@@ -181,8 +164,8 @@ impl<'m> Lowering<'m, '_> {
     /// Bytes of activations and weights that a run reads and writes.
     fn bytes_moved(&self, work: &Work) -> u64 {
         match work {
-            Work::Alias => return 0,
-            Work::Concat(parts) => {
+            Work::Weightless(Weightless::Alias) => return 0,
+            Work::Weightless(Weightless::Concat(parts)) => {
                 let copied = parts.iter().filter(|part| !part.is_there).map(|part| part.row);
                 let row: usize = parts.iter().map(|part| part.row).sum();
                 let to = self.to();
@@ -199,43 +182,10 @@ impl<'m> Lowering<'m, '_> {
     }
 
     fn work(&self) -> Result<Work, RuntimeError> {
-        let (from, to) = (self.from(), self.to());
         match &self.node.op {
             Op::Conv2d(conv) => self.convolution(conv),
             Op::Dense(_) => self.dense(),
-            Op::Pool(pool) => {
-                let geometry = WindowGeometry::new(&pool.window, from.shape, to.shape);
-                self.pool(pool, geometry)
-            }
-            Op::GlobalAveragePool => self.average_pool(self.whole_sample(), false),
-            Op::Activation(activation) => self.activation(*activation),
-            Op::Flatten | Op::Reshape(_) => self.activation(Activation::None),
-            Op::Unary(unary) => self.unary(*unary),
-            Op::PRelu => self.prelu(),
-            Op::Add(activation) => self.add(*activation),
-            Op::Mul => self.mul(),
-            Op::Resize(resize) => self.resize(resize),
-            Op::Pad(pad) => self.pad(*pad),
-            Op::Transpose(transpose) => self.transpose(*transpose),
-            Op::Concat(concat) => self.concat(*concat),
-            Op::Lrn(lrn) => {
-                self.need_floats()?;
-                Ok(Work::Lrn(*lrn, from.shape.dim(3)))
-            }
-            Op::BatchNorm(_) => Err(self.unsupported("it is for training")),
-            Op::Softmax => {
-                self.need_floats()?;
-                Ok(Work::Softmax(from.shape.dim(from.shape.rank() - 1)))
-            }
-            Op::Quantize => match (from.dtype, to.dtype, to.quant) {
-                (DType::F32, DType::U8, Some(quant)) => Ok(Work::Quantize(quant)),
-                _ => Err(self.unsupported("it turns f32 into u8 only")),
-            },
-            Op::Dequantize => match (from.dtype, from.quant, to.dtype) {
-                (DType::U8, Some(quant), DType::F32) => Ok(Work::DequantizeU8(quant)),
-                (DType::I32, Some(quant), DType::F32) => Ok(Work::DequantizeI32(quant.scale)),
-                _ => Err(self.unsupported("it turns u8 or i32 into f32 only")),
-            },
+            _ => Ok(Work::Weightless(self.weightless()?)),
         }
     }
 
@@ -249,18 +199,5 @@ impl<'m> Lowering<'m, '_> {
                 release.release(gaps.bytes);
             }
         }
-    }
-
-    fn needed_weight(&self) -> Result<&EncodedTensor<'m>, RuntimeError> {
-        self.weight().ok_or_else(|| invalid(&self.node.name, "it has no weight"))
-    }
-
-    fn unsupported(&self, reason: &'static str) -> RuntimeError {
-        let node: String = self.node.name.clone();
-        RuntimeError::Unsupported { node, op: self.node.op.name(), reason }
-    }
-
-    fn undecodable(&self, source: EncodingError) -> RuntimeError {
-        RuntimeError::Weight { node: self.node.name.clone(), source }
     }
 }

@@ -4,10 +4,16 @@ mod check;
 mod forms;
 mod lower;
 mod memory;
+mod resolve;
 mod session;
 mod tune;
 mod weights;
 mod work;
+
+pub use check::check;
+pub use resolve::{ConcatPart, Padding, Resolver, Stage, Weightless};
+pub use session::check_tensors;
+pub use weights::for_each_row;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,9 +24,6 @@ use core::fmt;
 use crate::kernels::{Kernels, OneThread, Parallel, Reference};
 use crate::model::Model;
 use crate::runtime::{Capabilities, LoadOptions, Runtime, RuntimeError, Session};
-
-pub use check::check;
-pub use session::check as check_tensors;
 
 /// Gives the kernels of an instruction set level, or of the best one for `None`.
 pub type Select = fn(Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError>;

@@ -55,16 +55,7 @@ impl Session for CpuSession {
         inputs: &[TensorRef<'_>],
         outputs: &mut [TensorMut<'_>],
     ) -> Result<(), RuntimeError> {
-        check(
-            ["inputs", "input"],
-            &self.inputs,
-            inputs.iter().map(|input| (input.dtype(), input.len())),
-        )?;
-        check(
-            ["outputs", "output"],
-            &self.outputs,
-            outputs.iter().map(|output| (output.dtype(), output.len())),
-        )?;
+        check_tensors([&self.inputs, &self.outputs], inputs, outputs)?;
         for (index, step) in self.steps.iter().enumerate() {
             let start = self.clock.map(|clock| clock());
             if let Place::Arena(range) = &step.output {
@@ -117,12 +108,22 @@ pub(super) const fn unmeasured(
     NodeProfile { name, op, kernel, nanoseconds: 0, macs, bytes }
 }
 
-/// Checks the tensors of a run against what a session takes or gives; `[what, one]` are its words for them, in the plural
-/// and in the singular.
+/// Checks what a run was given against the specs of inputs and outputs.
 ///
 /// # Errors
-/// If there are more or fewer, or one has another element type or length.
-pub fn check(
+/// If number, element type or length of the tensors differ.
+pub fn check_tensors(
+    [input_specs, output_specs]: [&[TensorSpec]; 2],
+    inputs: &[TensorRef<'_>],
+    outputs: &[TensorMut<'_>],
+) -> Result<(), RuntimeError> {
+    let inputs = inputs.iter().map(|input| (input.dtype(), input.len()));
+    check(["inputs", "input"], input_specs, inputs)?;
+    let outputs = outputs.iter().map(|output| (output.dtype(), output.len()));
+    check(["outputs", "output"], output_specs, outputs)
+}
+
+fn check(
     [what, one]: [&'static str; 2],
     specs: &[TensorSpec],
     given: impl ExactSizeIterator<Item = (crate::tensor::DType, usize)>,

@@ -15,15 +15,6 @@ use crate::kernels::{
 use crate::model::{EncodedTensor, Layout, Scales, Values};
 use crate::runtime::Release;
 
-/// Real value of one step of each output channel, or one for all; `None` if the weight has no scales, or not `n`.
-pub(super) fn channel_scales(weight: &EncodedTensor<'_>, n: usize) -> Option<Vec<f32>> {
-    match &weight.scales {
-        Scales::None => None,
-        Scales::PerTensor(scale) => Some(alloc::vec![*scale]),
-        Scales::PerChannel(scales) => (scales.len() == n).then(|| scales.clone()),
-    }
-}
-
 /// Decodes floats straight into the panels of products of `width` channels each, the last of those that are left; never
 /// more than a block of them exists unpacked.
 pub(super) fn pack_f32(
@@ -125,7 +116,7 @@ fn bias_of<'a, T>(bias: &'a [T], part: &Range<usize>) -> &'a [T] {
 }
 
 /// Calls `each(row, column, elements)` for the parts of rows of `k` elements that a block from `at` on has.
-fn for_each_row<T>(
+pub fn for_each_row<T>(
     mut at: usize,
     mut block: &[T],
     k: usize,

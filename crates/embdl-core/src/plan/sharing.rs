@@ -112,8 +112,9 @@ impl Sharing {
         }
     }
 
-    /// The same with results of convolutions written into the concatenation of channels that alone reads them.
-    pub(super) fn joined(mut self, model: &Model<'_>, types: &[ValueType]) -> Self {
+    /// The same with results of convolutions written into the concatenation of channels that alone reads them, where their
+    /// part of a row is whole granules.
+    pub(super) fn joined(mut self, model: &Model<'_>, types: &[ValueType], granule: usize) -> Self {
         let mut readers = vec![0_usize; types.len()];
         let reads = model.nodes.iter().flat_map(|node| &node.inputs).chain(&model.outputs);
         reads.for_each(|&value| readers[value] += 1);
@@ -139,6 +140,9 @@ impl Sharing {
                 if is_convolution[input]
                     && readers[input] == 1
                     && matches!(kind.dtype, DType::F32 | DType::U8)
+                    && [at, row_of(input), row_of(node.output)]
+                        .iter()
+                        .all(|bytes| bytes.is_multiple_of(granule))
                     && (kind.dtype, kind.quant) == (whole.dtype, whole.quant)
                 {
                     let row_bytes = row_of(node.output);

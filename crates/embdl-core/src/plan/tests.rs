@@ -173,6 +173,25 @@ fn what_others_read_or_give_in_other_levels_is_copied() {
 }
 
 #[test]
+fn a_device_that_writes_words_copies_parts_that_are_none() {
+    let quant = Quant { scale: 0.1, zero_point: 3 };
+    let map = |channels| ValueType::u8(Shape::nhwc(1, 2, 2, channels), quant);
+    let joined = |channels: [usize; 2], granule| {
+        let kinds = [map(4), map(channels[0]), map(channels[1]), map(channels[0] + channels[1])];
+        let concat = Op::Concat(Concat { axis: 3 });
+        let nodes: [(Op, &[usize]); 3] =
+            [(pixel_conv(), &[0]), (pixel_conv(), &[0]), (concat, &[1, 2])];
+        let plan = Plan::with_granule(&model(&kinds, &nodes, &[3]), &kinds, granule).unwrap();
+        [1, 2].map(|value| plan.row_bytes[value].is_some())
+    };
+    assert_eq!(joined([8, 4], 4), [true, true]);
+    assert_eq!(joined([6, 2], 1), [true, true]);
+    assert_eq!(joined([6, 2], 4), [false, false]);
+    // The row is no whole number of words, so the next row's first part begins within one.
+    assert_eq!(joined([8, 2], 4), [false, false]);
+}
+
+#[test]
 fn other_levels_need_a_table_and_so_no_alias() {
     let quant = |scale| Quant { scale, zero_point: 0 };
     let kinds = [0.5, 0.5, 0.25].map(|s| ValueType::u8(Shape::matrix(1, 8), quant(s)));

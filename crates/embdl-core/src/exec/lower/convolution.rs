@@ -8,12 +8,12 @@ use super::super::work::{Conv, Machine, OwnConv, Work};
 use super::super::{forms, weights};
 use super::Lowering;
 use crate::kernels::conv::cheaper_than_gemm;
-use crate::kernels::{ConvProblem, ConvWay, ConvWeights, KernelKind, WindowGeometry};
+use crate::kernels::{ConvProblem, ConvWay, ConvWeights, KernelKind};
 use crate::model::EncodedTensor;
 use crate::op::Conv2d;
 use crate::runtime::{RuntimeError, Tuner};
 
-impl<'m> Lowering<'m, '_> {
+impl Lowering<'_, '_> {
     pub(super) fn convolution(&self, conv: &Conv2d) -> Result<Work, RuntimeError> {
         if self.is_depthwise(conv) {
             return self.depthwise(conv);
@@ -61,16 +61,6 @@ impl<'m> Lowering<'m, '_> {
             max_abs: forms::max_abs(&weight.values),
             threads: self.parallel.threads(),
         }
-    }
-
-    /// Whether the depthwise kernels take the node: one filter a channel.
-    pub(super) fn is_depthwise(&self, conv: &Conv2d) -> bool {
-        let channels = self.from().shape.dim(3);
-        conv.is_depthwise(channels) && self.to().shape.dim(3) == channels
-    }
-
-    fn geometry(&self, conv: &Conv2d) -> WindowGeometry {
-        WindowGeometry::new(&conv.window, self.from().shape, self.to().shape)
     }
 
     /// The fastest way by measurement.

@@ -3,9 +3,10 @@
 use alloc::vec::Vec;
 
 use super::super::forms::{self, Form};
+use super::super::resolve::Stage;
 use super::super::tune::{self, Candidate};
 use super::super::weights;
-use super::super::work::{Dense, Machine, Stage, Work, is_worth_sharing};
+use super::super::work::{Dense, Machine, Work, is_worth_sharing};
 use super::{Lowering, Need};
 use crate::kernels::KernelKind;
 use crate::model::EncodedTensor;

@@ -5,11 +5,11 @@ use core::ops::Range;
 
 use bytemuck::cast_slice_mut;
 
+use super::super::resolve::Stage;
 use super::Machine;
 use crate::kernels::im2col::im2col;
 use crate::kernels::parallel::for_each_piece;
 use crate::kernels::{GemmF32, GemmQ8, OutQ8, PackedF32, PackedQ8, Parallel, WindowGeometry};
-use crate::quant::Requant;
 
 /// A convolution that is a matrix product for each group of channels.
 #[derive(Debug)]
@@ -49,18 +49,6 @@ impl<C> OwnConv<C> {
     }
 }
 
-/// Where accumulators go.
-#[derive(Debug)]
-pub(in crate::exec) enum Stage {
-    /// Requantized to levels.
-    Levels(Requant),
-    /// Kept as they are, or clamped to zero from below.
-    Accumulators {
-        /// Whether negative ones become zero.
-        relu: bool,
-    },
-}
-
 impl Stage {
     /// Runs `kernel` with the place that results go to.
     pub(super) fn run(&self, out: &mut [u8], kernel: impl FnOnce(OutQ8<'_>)) {
@@ -73,28 +61,6 @@ impl Stage {
                     relu_i32(out);
                 }
             }
-        }
-    }
-
-    /// The stage of some of the layer's channels.
-    pub(in crate::exec) fn of_channels(&self, channels: Range<usize>) -> Self {
-        match self {
-            Self::Accumulators { relu } => Self::Accumulators { relu: *relu },
-            Self::Levels(requant) => {
-                let mut part = requant.clone();
-                if part.multipliers.len() > 1 {
-                    part.multipliers = part.multipliers[channels].to_vec();
-                }
-                Self::Levels(part)
-            }
-        }
-    }
-
-    /// Bytes of one result.
-    pub(super) const fn size_bytes(&self) -> usize {
-        match self {
-            Self::Levels(_) => 1,
-            Self::Accumulators { .. } => 4,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use super::super::resolve::Stage;
 use super::Machine;
-use super::conv::{Stage, rows_of_a_task};
+use super::conv::rows_of_a_task;
 use crate::kernels::parallel::for_each_piece;
 use crate::kernels::{GemmF32, GemmQ8, OutQ8, PackedF32, PackedQ8, RowsF32, RowsQ8, SparseF32};
 

@@ -1,7 +1,6 @@
 //! Pooling, resizing, padding.
 
-use super::super::work::{Padding, Work};
-use super::Lowering;
+use super::{Padding, Resolver, Weightless};
 use crate::kernels::WindowGeometry;
 use crate::kernels::pool::AverageRequant;
 use crate::kernels::resize::ResizePlan;
@@ -9,14 +8,18 @@ use crate::op::{Activation, Pad, Pool, PoolKind, Resize, ResizeMode};
 use crate::runtime::RuntimeError;
 use crate::tensor::DType;
 
-impl Lowering<'_, '_> {
-    pub(super) fn pool(&self, pool: &Pool, geometry: WindowGeometry) -> Result<Work, RuntimeError> {
+impl Resolver<'_, '_> {
+    pub(super) fn pool(
+        &self,
+        pool: &Pool,
+        geometry: WindowGeometry,
+    ) -> Result<Weightless, RuntimeError> {
         let (from, to) = (self.from(), self.to());
         match (pool.kind, from.dtype, to.dtype) {
             (PoolKind::Average { include_pads }, _, _) => self.average_pool(geometry, include_pads),
-            (PoolKind::Max, DType::F32, DType::F32) => Ok(Work::MaxPoolF32(geometry)),
+            (PoolKind::Max, DType::F32, DType::F32) => Ok(Weightless::MaxPoolF32(geometry)),
             (PoolKind::Max, DType::U8, DType::U8) => {
-                Ok(Work::MaxPoolU8(geometry, self.table(from, to, Activation::None)?))
+                Ok(Weightless::MaxPoolU8(geometry, self.table(from, to, Activation::None)?))
             }
             _ => Err(self.unsupported("it computes on f32 and on u8 only")),
         }
@@ -26,13 +29,15 @@ impl Lowering<'_, '_> {
         &self,
         geometry: WindowGeometry,
         include_pads: bool,
-    ) -> Result<Work, RuntimeError> {
+    ) -> Result<Weightless, RuntimeError> {
         match (self.from().dtype, self.from().quant, self.to().dtype, self.to().quant) {
-            (DType::F32, _, DType::F32, _) => Ok(Work::AveragePoolF32(geometry, include_pads)),
+            (DType::F32, _, DType::F32, _) => {
+                Ok(Weightless::AveragePoolF32(geometry, include_pads))
+            }
             (DType::U8, Some(from), DType::U8, Some(to)) => {
                 let average = AverageRequant::new(&geometry, include_pads, from, to)
                     .ok_or_else(|| self.unsupported("the ratio of its scales is out of range"))?;
-                Ok(Work::AveragePoolU8(geometry, average))
+                Ok(Weightless::AveragePoolU8(geometry, average))
             }
             _ => Err(self.unsupported("it computes on f32 and on u8 only")),
         }
@@ -52,18 +57,18 @@ impl Lowering<'_, '_> {
         }
     }
 
-    pub(super) fn resize(&self, resize: &Resize) -> Result<Work, RuntimeError> {
+    pub(super) fn resize(&self, resize: &Resize) -> Result<Weightless, RuntimeError> {
         self.need_same_elements()?;
         let plan = ResizePlan::new(resize, self.from().shape);
         match (resize.mode, self.from().dtype) {
             (ResizeMode::Linear, DType::I32 | DType::I8) => {
                 Err(self.unsupported("it interpolates f32 and u8 only"))
             }
-            _ => Ok(Work::Resize(plan, self.from().dtype)),
+            _ => Ok(Weightless::Resize(plan, self.from().dtype)),
         }
     }
 
-    pub(super) fn pad(&self, pad: Pad) -> Result<Work, RuntimeError> {
+    pub(super) fn pad(&self, pad: Pad) -> Result<Weightless, RuntimeError> {
         self.need_same_elements()?;
         let from = self.from();
         // Zero is all bytes zero for floats and accumulators.
@@ -72,7 +77,7 @@ impl Lowering<'_, '_> {
             _ => 0,
         };
         let pixel = from.shape.dim(3) * from.dtype.size_bytes();
-        Ok(Work::Pad(Padding {
+        Ok(Weightless::Pad(Padding {
             input: [from.shape.dim(1), from.shape.dim(2) * pixel],
             border: [pad.top, pad.left * pixel, pad.bottom, pad.right * pixel],
             level: border,

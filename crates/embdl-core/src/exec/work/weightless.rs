@@ -1,43 +1,21 @@
-//! Element-wise operators and those that move elements.
-
-use alloc::boxed::Box;
+//! What has no matrix of weights: windows, element-wise operators, those that move elements.
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::super::memory::Readable;
+use super::super::resolve::{ConcatPart, Padding, Weightless};
 use super::super::session::Step;
-use super::conv::relu_i32;
-use super::{Machine, Work};
+use super::Machine;
+use super::band::for_each_band;
+use super::conv::{relu_i32, rows_of_a_task};
 use crate::kernels::elementwise::{copy_rows, dequantize_i32};
 use crate::kernels::layout::{pad, transpose};
 use crate::kernels::parallel::for_each_piece;
 use crate::kernels::product::{prelu_f32, prelu_u8};
 use crate::kernels::resize::{ResizePlan, resize_linear_f32, resize_linear_u8, resize_nearest};
-use crate::kernels::{Kernels, Parallel};
+use crate::kernels::{KernelKind, Kernels, Parallel, PointwiseKind};
 use crate::op::ResizeMode;
 use crate::tensor::DType;
-
-/// An input of a concatenation.
-#[derive(Debug)]
-pub(in crate::exec) struct ConcatPart {
-    /// Bytes that it contributes to a row of the result.
-    pub(in crate::exec) row: usize,
-    /// What its levels go through.
-    pub(in crate::exec) table: Option<Box<[u8; 256]>>,
-    /// Whether its node wrote it into the result already.
-    pub(in crate::exec) is_there: bool,
-}
-
-/// A border around each sample, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::exec) struct Padding {
-    /// Rows of a sample, and bytes of a row.
-    pub(in crate::exec) input: [usize; 2],
-    /// Rows on top, bytes on the left, rows at the bottom, bytes on the right.
-    pub(in crate::exec) border: [usize; 4],
-    /// What each byte of the border is.
-    pub(in crate::exec) level: u8,
-}
 
 impl Padding {
     fn run(&self, input: &[u8], out: &mut [u8]) {
@@ -102,9 +80,102 @@ fn for_each_part(
     for_each_piece(parallel, out, len, &mut [(); 0], |index, out, _| each(index * len, out));
 }
 
-impl Work {
-    /// Computes the result of `step` into `out`. What works element by element is shared out.
-    pub(super) fn run_pointwise(
+impl Weightless {
+    /// Name of the kernel that runs.
+    pub(super) fn kernel_name(&self, kernels: &dyn Kernels) -> &'static str {
+        match self {
+            Self::Alias => "alias",
+            Self::MaxPoolF32(_) => kernels.kernel_name(KernelKind::MaxPoolF32),
+            Self::MaxPoolU8(..) => kernels.kernel_name(KernelKind::MaxPoolU8),
+            Self::AveragePoolF32(..) => kernels.pointwise_name(PointwiseKind::AveragePoolF32),
+            Self::AveragePoolU8(..) => kernels.pointwise_name(PointwiseKind::AveragePoolU8),
+            Self::ClampF32(_) => kernels.pointwise_name(PointwiseKind::ClampF32),
+            Self::ClampU8(_) => kernels.pointwise_name(PointwiseKind::ClampU8),
+            Self::ReluI32 => "relu_qs32_qs32_1x1__scalar",
+            Self::MapU8(_) => kernels.pointwise_name(PointwiseKind::MapU8),
+            Self::AddF32(_) => kernels.pointwise_name(PointwiseKind::AddF32),
+            Self::AddU8(_) => kernels.pointwise_name(PointwiseKind::AddU8),
+            Self::UnaryF32(_) => kernels.pointwise_name(PointwiseKind::UnaryF32),
+            Self::MulF32(_) => kernels.pointwise_name(PointwiseKind::MulF32),
+            Self::MulU8(..) => kernels.pointwise_name(PointwiseKind::MulU8),
+            Self::PReluF32(_) => "prelu_f32_f32_1x1__scalar",
+            Self::PReluU8(_) => "prelu_qu8_qu8_1x1__scalar",
+            Self::Resize(ResizePlan { mode: ResizeMode::Nearest, .. }, _) => "resize-nearest",
+            Self::Resize(_, DType::F32) => "resize_f32_f32_1x1__scalar",
+            Self::Resize(..) => "resize_qu8_qu8_1x1__scalar",
+            Self::Pad(_) => "pad",
+            Self::Transpose(..) => "transpose",
+            Self::Concat(_) => "concat",
+            Self::Lrn(..) => kernels.kernel_name(KernelKind::LrnF32),
+            Self::Softmax(_) => kernels.pointwise_name(PointwiseKind::SoftmaxF32),
+            Self::Quantize(_) => kernels.pointwise_name(PointwiseKind::Quantize),
+            Self::DequantizeU8(_) => kernels.pointwise_name(PointwiseKind::DequantizeU8),
+            Self::DequantizeI32(_) => "dequantize_qs32_f32_1x1__scalar",
+        }
+    }
+
+    /// Bytes of weights that a run reads.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::PReluF32(slopes) => slopes.len() * 4,
+            Self::PReluU8(requant) => requant.negative.len() * 4,
+            Self::Resize(plan, _) => plan.size_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Computes the result of `step` into `out`.
+    pub(super) fn run(
+        &self,
+        step: &Step,
+        machine: Machine<'_>,
+        memory: &Readable<'_>,
+        out: &mut [u8],
+    ) {
+        let Machine { kernels, parallel } = machine;
+        let input = || memory.bytes(&step.inputs[0]);
+        let floats = || memory.f32(&step.inputs[0]);
+        match self {
+            Self::Alias => {}
+            Self::MaxPoolF32(geometry) => {
+                let out = cast_slice_mut(out);
+                for_each_band(parallel, geometry, floats(), out, 1, |geometry, input, out| {
+                    kernels.max_pool_f32(&geometry, input, out);
+                });
+            }
+            Self::MaxPoolU8(geometry, table) => {
+                for_each_band(parallel, geometry, input(), out, 1, |geometry, input, out| {
+                    kernels.max_pool_u8(&geometry, input, out);
+                    if let Some(table) = table {
+                        kernels.map_u8(table, out);
+                    }
+                });
+            }
+            Self::AveragePoolF32(geometry, include_pads) => {
+                let out = cast_slice_mut(out);
+                for_each_band(parallel, geometry, floats(), out, 1, |geometry, input, out| {
+                    kernels.average_pool_f32(&geometry, *include_pads, input, out);
+                });
+            }
+            Self::AveragePoolU8(geometry, average) => {
+                for_each_band(parallel, geometry, input(), out, 1, |geometry, input, out| {
+                    kernels.average_pool_u8(&geometry, average, input, out);
+                });
+            }
+            Self::Lrn(lrn, channels) => {
+                let (input, out) = (floats(), cast_slice_mut(out));
+                let rows = rows_of_a_task(input.len() / channels, parallel.threads()) * channels;
+                for_each_piece(parallel, out, rows, &mut [(); 0], |index, out: &mut [f32], _| {
+                    let input = &input[index * rows..][..out.len()];
+                    kernels.lrn_f32(lrn, *channels, input, out);
+                });
+            }
+            _ => self.run_pointwise(step, machine, memory, out),
+        }
+    }
+
+    /// What works element by element is shared out.
+    fn run_pointwise(
         &self,
         step: &Step,
         machine: Machine<'_>,
@@ -207,7 +278,7 @@ impl Work {
                 let input = cast_slice(&first()[at..][..out.len()]);
                 dequantize_i32(*scale, input, cast_slice_mut(out));
             }),
-            _ => unreachable!("kernels with geometry or weights run in `run`"),
+            _ => unreachable!("kernels with geometry run in `run`"),
         }
     }
 }

@@ -3,26 +3,25 @@
 use alloc::boxed::Box;
 
 use super::super::check::invalid;
-use super::super::work::{ConcatPart, Work};
-use super::Lowering;
+use super::{ConcatPart, Resolver, Weightless};
 use crate::kernels::product::Rows;
 use crate::op::{Activation, Concat, Transpose, Unary};
 use crate::quant::{AddRequant, MulRequant, PReluRequant, Quant, rescale_table, unary_table};
 use crate::runtime::RuntimeError;
 use crate::tensor::{DType, ValueType};
 
-impl Lowering<'_, '_> {
-    pub(super) fn activation(&self, activation: Activation) -> Result<Work, RuntimeError> {
+impl Resolver<'_, '_> {
+    pub(super) fn activation(&self, activation: Activation) -> Result<Weightless, RuntimeError> {
         let (from, to) = (self.from(), self.to());
         let same = from.dtype == to.dtype && from.quant == to.quant;
         match (from.dtype, activation) {
-            (_, Activation::None) if same => Ok(Work::Alias),
-            (DType::F32, _) if same => Ok(Work::ClampF32(activation.bounds())),
-            (DType::I32, Activation::Relu) if same => Ok(Work::ReluI32),
+            (_, Activation::None) if same => Ok(Weightless::Alias),
+            (DType::F32, _) if same => Ok(Weightless::ClampF32(activation.bounds())),
+            (DType::I32, Activation::Relu) if same => Ok(Weightless::ReluI32),
             (DType::U8, _) if to.dtype == DType::U8 => {
                 match (self.table(from, to, activation)?, to.quant) {
-                    (None, Some(quant)) => Ok(Work::ClampU8(levels(quant, activation))),
-                    (Some(table), _) => Ok(Work::MapU8(table)),
+                    (None, Some(quant)) => Ok(Weightless::ClampU8(levels(quant, activation))),
+                    (Some(table), _) => Ok(Weightless::MapU8(table)),
                     (None, None) => Err(invalid(&self.node.name, "its result has no scale")),
                 }
             }
@@ -30,24 +29,24 @@ impl Lowering<'_, '_> {
         }
     }
 
-    pub(super) fn add(&self, activation: Activation) -> Result<Work, RuntimeError> {
+    pub(super) fn add(&self, activation: Activation) -> Result<Weightless, RuntimeError> {
         let [lhs, rhs] = [self.from(), self.types[self.node.inputs[1]]];
         let to = self.to();
         match [lhs.dtype, rhs.dtype, to.dtype] {
-            [DType::F32, DType::F32, DType::F32] => Ok(Work::AddF32(activation.bounds())),
+            [DType::F32, DType::F32, DType::F32] => Ok(Weightless::AddF32(activation.bounds())),
             [DType::U8, DType::U8, DType::U8] => {
                 let (Some(lhs), Some(rhs), Some(to)) = (lhs.quant, rhs.quant, to.quant) else {
                     return Err(invalid(&self.node.name, "a quantized value has no scale"));
                 };
                 let requant = AddRequant::new(lhs, rhs, to, levels(to, activation))
                     .ok_or_else(|| self.unsupported("a ratio of its scales is out of range"))?;
-                Ok(Work::AddU8(requant))
+                Ok(Weightless::AddU8(requant))
             }
             _ => Err(self.unsupported("it adds f32 to f32, and u8 to u8")),
         }
     }
 
-    pub(super) fn concat(&self, concat: Concat) -> Result<Work, RuntimeError> {
+    pub(super) fn concat(&self, concat: Concat) -> Result<Weightless, RuntimeError> {
         let to = self.to();
         let part = |&input: &usize| {
             let from = self.types[input];
@@ -62,7 +61,7 @@ impl Lowering<'_, '_> {
             let is_there = self.plan.row_bytes[input].is_some();
             Ok(ConcatPart { row: elements * to.dtype.size_bytes(), table, is_there })
         };
-        Ok(Work::Concat(self.node.inputs.iter().map(part).collect::<Result<_, _>>()?))
+        Ok(Weightless::Concat(self.node.inputs.iter().map(part).collect::<Result<_, _>>()?))
     }
 
     /// The table from the levels of one value to those of another; `None` where they are the same levels.
@@ -83,60 +82,64 @@ impl Lowering<'_, '_> {
         Ok(Some(Box::new(table)))
     }
 
-    pub(super) fn unary(&self, unary: Unary) -> Result<Work, RuntimeError> {
+    pub(super) fn unary(&self, unary: Unary) -> Result<Weightless, RuntimeError> {
         let (from, to) = (self.from(), self.to());
         match (from.dtype, from.quant, to.dtype, to.quant) {
-            (DType::F32, _, DType::F32, _) => Ok(Work::UnaryF32(unary)),
+            (DType::F32, _, DType::F32, _) => Ok(Weightless::UnaryF32(unary)),
             (DType::U8, Some(from), DType::U8, Some(to)) => {
-                Ok(Work::MapU8(Box::new(unary_table(unary, from, to))))
+                Ok(Weightless::MapU8(Box::new(unary_table(unary, from, to))))
             }
             _ => Err(self.unsupported("it computes on f32 and on u8 only")),
         }
     }
 
-    pub(super) fn mul(&self) -> Result<Work, RuntimeError> {
+    pub(super) fn mul(&self) -> Result<Weightless, RuntimeError> {
         let [lhs, rhs] = [self.from(), self.types[self.node.inputs[1]]];
         let to = self.to();
         let batch = lhs.shape.dim(0);
         let rows = Rows { sample: lhs.shape.len() / batch, row: rhs.shape.len() / batch };
         match [lhs.dtype, rhs.dtype, to.dtype] {
-            [DType::F32, DType::F32, DType::F32] => Ok(Work::MulF32(rows)),
+            [DType::F32, DType::F32, DType::F32] => Ok(Weightless::MulF32(rows)),
             [DType::U8, DType::U8, DType::U8] => {
                 let (Some(lhs), Some(rhs), Some(to)) = (lhs.quant, rhs.quant, to.quant) else {
                     return Err(invalid(&self.node.name, "a quantized value has no scale"));
                 };
                 let requant = MulRequant::new(lhs, rhs, to)
                     .ok_or_else(|| self.unsupported("the ratio of its scales is out of range"))?;
-                Ok(Work::MulU8(rows, requant))
+                Ok(Weightless::MulU8(rows, requant))
             }
             _ => Err(self.unsupported("it multiplies f32 by f32, and u8 by u8")),
         }
     }
 
-    pub(super) fn prelu(&self) -> Result<Work, RuntimeError> {
+    pub(super) fn prelu(&self) -> Result<Weightless, RuntimeError> {
         let (from, to) = (self.from(), self.to());
         let slopes =
             self.needed_weight()?.dequantize().map_err(|source| self.undecodable(source))?;
         match (from.dtype, from.quant, to.dtype, to.quant) {
-            (DType::F32, _, DType::F32, _) => Ok(Work::PReluF32(slopes)),
+            (DType::F32, _, DType::F32, _) => Ok(Weightless::PReluF32(slopes)),
             (DType::U8, Some(from), DType::U8, Some(to)) => {
                 let requant = PReluRequant::new(&slopes, from, to).ok_or_else(|| {
                     self.unsupported("a slope or the ratio of its scales is out of range")
                 })?;
-                Ok(Work::PReluU8(requant))
+                Ok(Weightless::PReluU8(requant))
             }
             _ => Err(self.unsupported("it computes on f32 and on u8 only")),
         }
     }
 
-    pub(super) fn transpose(&self, transpose: Transpose) -> Result<Work, RuntimeError> {
+    pub(super) fn transpose(&self, transpose: Transpose) -> Result<Weightless, RuntimeError> {
         self.need_same_elements()?;
         let shape = self.from().shape;
         let mut dims = [1; 4];
         for (slot, dim) in dims.iter_mut().zip(shape.iter()) {
             *slot = dim;
         }
-        Ok(Work::Transpose(dims, transpose.order.map(usize::from), self.from().dtype.size_bytes()))
+        Ok(Weightless::Transpose(
+            dims,
+            transpose.order.map(usize::from),
+            self.from().dtype.size_bytes(),
+        ))
     }
 
     pub(super) fn need_floats(&self) -> Result<(), RuntimeError> {
