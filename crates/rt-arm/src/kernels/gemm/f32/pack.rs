@@ -23,10 +23,15 @@ pub(super) fn pack(
     if steps == 0 {
         return;
     }
+    // Divisions cost as much as half a small tile's copies.
+    let is_one_line = first + rows <= lines.rows;
     let mut row = 0;
     for (tile, block) in block.chunks_exact_mut(MR * steps).take(tiles).enumerate() {
         let end = row + each + usize::from(tile < more);
-        let row_at = |at: usize| lines.start(first + (row + at).min(end - 1), job.lhs_stride);
+        let row_at = |at: usize| {
+            let row = first + (row + at).min(end - 1);
+            if is_one_line { row * job.lhs_stride } else { lines.start(row, job.lhs_stride) }
+        };
         let start = |at: usize| job.lhs.as_ptr().wrapping_add(row_at(at));
         let (low, high) = block.split_at_mut(LANES * steps);
         let in_line = job.lhs_stride == 1 && row_at(MR - 1) == row_at(0) + MR - 1;
