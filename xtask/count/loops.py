@@ -13,13 +13,27 @@ import sys
 
 CORES = ["cortex-a53", "cortex-a55", "cortex-a57", "cortex-a72"]
 DOT_CORES = ["cortex-a55", "cortex-a76"]
-# Name, part of the function's name, the product, products of one instruction.
+I8MM_CORES = ["cortex-a510", "neoverse-n2"]
+BYTES = r"sm[lu][al]l2?\s.*8h"
+
+
+def sums(code):
+    return sum(1 for i in code if i.startswith("sadalp"))
+
+
+# Name, part of the function's name, the product, products of one instruction, cores, and which loop it is by the number of
+# product instructions and the code, if the function has several.
 KERNELS = [
-    ("`gemm_f32_f32_6x16__neon`", "gemm3f32", r"fmla", 4, CORES),
-    ("`gemm_qu8_qc8w_4x4c16__neon`, weights to 127", "neon4tile", r"sm[lu][al]l2?\s.*8h", 8, CORES),
-    ("the same, weights to 31", "neon4tile", r"sm[lu][al]l2?\s.*8h", 8, CORES),
-    ("`winograd_qu8_qc8w_4x8__neon`", "conv_q8", r"smlal2?\s.*4s", 4, CORES),
-    ("`gemm_qu8_qc8w_8x8c4__dotprod`", "gemm7dotprod", r"sdot", 16, DOT_CORES),
+    ("`gemm_f32_f32_6x16__neon`", "gemm3f32", r"fmla", 4, CORES, lambda n, code: n == 96),
+    ("the same, one row", "gemm3f32", r"fmla", 4, CORES, lambda n, code: n == 64 and len(code) == 82),
+    ("`depthwise_f32_f32_4x8__neon`, 3x3, stride 1", "depthwise_f32", r"fmla", 4, CORES, lambda n, code: n == 27),
+    ("`gemm_qu8_qc8w_4x4c16__neon`, weights to 127", "gemm4neon", BYTES, 8, CORES, lambda n, code: n == 2 * sums(code)),
+    ("the same, weights to 31", "gemm4neon", BYTES, 8, CORES, lambda n, code: n == 8 * sums(code)),
+    ("`winograd_qu8_qc8w_4x8__neon`", "conv_q8", r"smlal2?\s.*4s", 4, CORES, None),
+    ("`gemm_qu8_ellw_1x16c128__neon`", "ell_q8", BYTES, 8, CORES, lambda n, code: n == 2 * sums(code)),
+    ("`gemm_qu8_qc8w_8x8c4__dotprod`", "gemm7dotprod", r"sdot", 16, DOT_CORES, None),
+    ("`gemm_qu8_ellw_1x16c128__dotprod`", "3ell7dotprod", r"sdot", 16, DOT_CORES, None),
+    ("`gemm_qu8_qc8w_8x8c8__i8mm`", "gemm4i8mm", r"usmmla", 32, I8MM_CORES, None),
 ]
 
 
@@ -50,7 +64,7 @@ def cycles(instructions, core):
     """Cycles for one round of many."""
     rounds = 200
     report = subprocess.run(
-        ["llvm-mca", "-mtriple=aarch64", f"-mcpu={core}", "-mattr=+dotprod", f"-iterations={rounds}"],
+        ["llvm-mca", "-mtriple=aarch64", f"-mcpu={core}", "-mattr=+dotprod,+i8mm", f"-iterations={rounds}"],
         input="\n".join(instructions) + "\n", check=True, capture_output=True, text=True,
     ).stdout
     return int(re.search(r"Total Cycles:\s+(\d+)", report)[1]) / rounds
@@ -62,21 +76,17 @@ def main():
     print("llvm-mca", re.search(r"version (\S+)", version)[1], end="\n\n")
     print("| inner loop | core | instructions | products | cycles | share of peak |")
     print("|---|---|---|---|---|---|")
-    for name, function, product, each, cores in KERNELS:
-        of = [code for where, code in found if function in where and any(re.match(product, i) for i in code)]
-        if not of:
-            continue
+    for name, function, product, each, cores, which in KERNELS:
         products = lambda code: sum(1 for i in code if re.match(product, i))
-        sums = lambda code: sum(1 for i in code if i.startswith("sadalp"))
-        if "weights to 127" in name:
-            of = [code for code in of if products(code) == 2 * sums(code)]
-        elif "weights to 31" in name:
-            of = [code for code in of if products(code) == 8 * sums(code)]
+        of = [code for where, code in found if function in where and products(code)]
+        of = [code for code in of if which is None or which(products(code), code)]
+        if not of:
+            sys.exit(f"no loop of {name} in this program")
         code = max(of, key=lambda code: products(code) / len(code))
         for core in cores:
             whole, alone = cycles(code, core), cycles([i for i in code if re.match(product, i)], core)
             work = products(code) * each
-            print(f"| {name} | {core} | {len(code) + 1} | {work} | {whole:.0f} | {100 * alone / whole:.0f} % |")
+            print(f"| {name} | {core} | {len(code) + 1} | {work} | {whole:.0f} | {min(100, 100 * alone / whole):.0f} % |")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::gemm::Runs;
+use super::gemm::{Lines, Runs};
 use super::parallel::{Parallel, Shared};
 use super::{GemmF32, OutQ8, Tile, WindowGeometry};
 use direct::{Bands, Direct};
@@ -151,6 +151,15 @@ pub trait ConvLevel: fmt::Debug + Copy + Send + Sync + 'static {
     fn gemm(self, job: &GemmF32<'_>, out: &mut [f32]);
     /// GEMM with rows that are runs.
     fn gemm_runs(self, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]);
+    /// Whether [`Self::gemm_lines`] has tiles across the ends of lines.
+    const ACROSS_LINES: bool = false;
+    /// GEMM with rows that are runs and stand in whole lines.
+    fn gemm_lines(self, job: &GemmF32<'_>, runs: Runs, lines: Lines, out: &mut [f32]) {
+        for (at, out) in out.chunks_mut(lines.rows * job.out_stride).enumerate() {
+            let lhs = &job.lhs[at * lines.step..];
+            self.gemm_runs(&GemmF32 { m: lines.rows, lhs, ..*job }, runs, out);
+        }
+    }
     /// `B^T d B` of a tile.
     fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]);
     /// `A^T M A` of a tile.
@@ -183,7 +192,7 @@ pub fn ways_f32<K: ConvLevel>(kernels: K, problem: &ConvProblem) -> Vec<ConvWay>
     };
     let direct = Bands::new(problem).map(|bands| ConvWay {
         name: K::NAMES.direct,
-        cost: bands.cost(problem, K::MR),
+        cost: bands.cost(problem, if K::ACROSS_LINES { 1 } else { K::MR }),
         weight_bytes: bands.weight_bytes(problem.n, kernels.tile()),
         scratch_bytes: bands.scratch_bytes(problem.threads),
     });

@@ -44,6 +44,27 @@ impl Runs {
     }
 }
 
+/// How the rows of a matrix lie in memory where they are windows of an image: evenly apart within a line of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// Rows of a line.
+    pub rows: usize,
+    /// Elements from the start of one line to the next.
+    pub step: usize,
+}
+
+impl Lines {
+    /// One line.
+    pub const ONE: Self = Self { rows: usize::MAX, step: 0 };
+
+    /// Where row `row` starts, with rows `stride` apart within a line.
+    #[must_use]
+    #[inline]
+    pub const fn start(self, row: usize, stride: usize) -> usize {
+        row / self.rows * self.step + row % self.rows * stride
+    }
+}
+
 /// f32 GEMM.
 ///
 /// # Panics

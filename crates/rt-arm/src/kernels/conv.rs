@@ -4,7 +4,7 @@ use core::arch::aarch64::*;
 
 use embdl_core::kernels::conv::transform::{self, InputTiles, OutputTiles, Size};
 use embdl_core::kernels::conv::{ConvLevel, Costs, Names};
-use embdl_core::kernels::gemm::Runs;
+use embdl_core::kernels::gemm::{Lines, Runs};
 use embdl_core::kernels::lanes::Lanes;
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{GemmF32, Tile};
@@ -34,6 +34,13 @@ impl ConvLevel for ArmKernels {
     fn gemm_runs(self, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
         // SAFETY: as above.
         unsafe { gemm::f32::gemm_runs(job, runs, out) }
+    }
+
+    const ACROSS_LINES: bool = true;
+
+    fn gemm_lines(self, job: &GemmF32<'_>, runs: Runs, lines: Lines, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gemm::f32::gemm_lines(job, runs, lines, out) }
     }
 
     fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {

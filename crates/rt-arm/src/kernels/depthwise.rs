@@ -18,6 +18,7 @@ use super::output::{self, Sink};
 use super::window::{Taps, for_each_group, full_columns};
 
 mod rows_q8;
+mod slide;
 
 /// Results in a row that are computed together.
 const TOGETHER: usize = 4;
@@ -137,6 +138,21 @@ fn row_3x3<const S: usize, const R: usize>(
         let mut input = job.input.as_ptr().wrapping_add(y * line + x * channels + base);
         let mut to = out.as_mut_ptr().wrapping_add(full.start * channels + base);
         let mut left = full.len();
+        if let (1, [u, v, w]) = (S, &w[..]) {
+            let rows = [input, input.wrapping_add(line), input.wrapping_add(2 * line)];
+            let row = slide::Row {
+                input: rows,
+                weights: &[*u, *v, *w],
+                bias,
+                bounds: [low, high],
+                out: to,
+                channels,
+                count: left,
+            };
+            // SAFETY: asserted above: three rows of the input, and the columns of all full windows, of which there are some.
+            unsafe { slide::windows(&row) };
+            continue;
+        }
         while left >= TOGETHER {
             // SAFETY: asserted above: R rows of the input, and the columns of all full windows.
             let sums = unsafe { windows_3x3::<S, R, TOGETHER>(input, line, channels, &w, bias) };

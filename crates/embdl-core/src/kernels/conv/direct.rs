@@ -7,13 +7,14 @@
 //! ```text
 //! for each band of rows of results
 //!     scratch = the band's lines of the input, with zeros for the pads           one copy of each element, not kh * kw
-//!     for each row of results: out = clamp(windows(scratch) * weights + bias)    GEMM with m = ow, k = kh runs
+//!     for each row of results: out = clamp(windows(scratch) * weights + bias)    GEMM with m = ow, k = kh runs;
+//!                                                                                some levels take all rows at once
 //! ```
 //!
 //! What it saves counts where few channels make products cheap beside copies: in first layers.
 
 use super::{ConvF32, ConvLevel, ConvProblem, ConvWeights};
-use crate::kernels::gemm::Runs;
+use crate::kernels::gemm::{Lines, Runs};
 use crate::kernels::parallel::{Parallel, for_each_piece};
 use crate::kernels::{GemmF32, PackedF32, Tile};
 
@@ -69,8 +70,8 @@ impl Bands {
         4 * n.next_multiple_of(tile.nr) * (k + 1)
     }
 
-    /// Products that take as long: with tiles of up to `mr` rows, of which a short one takes as long as a half, and the
-    /// lines that are copied.
+    /// Products that take as long: with tiles of up to `mr` rows (1 where they go across lines), of which a short one takes as
+    /// long as a half, and the lines that are copied.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     pub(super) fn cost(&self, problem: &ConvProblem, mr: usize) -> f32 {
         const COPY: f32 = 2.0;
@@ -152,17 +153,16 @@ impl<K: ConvLevel> ConvF32 for Direct<K> {
             let first = index * self.bands.rows;
             let rows = self.bands.rows.min(oh - first);
             self.copy_band(first, rows, input, band);
-            for (at, out) in out.chunks_mut(row).enumerate() {
-                let job = GemmF32 {
-                    m: ow,
-                    lhs: &band[at * geometry.stride[0] * self.bands.line..],
-                    lhs_stride: geometry.stride[1] * geometry.input[2],
-                    weights: &self.weights,
-                    clamp: self.clamp,
-                    out_stride,
-                };
-                self.kernels.gemm_runs(&job, self.bands.runs, out);
-            }
+            let job = GemmF32 {
+                m: rows * ow,
+                lhs: band,
+                lhs_stride: geometry.stride[1] * geometry.input[2],
+                weights: &self.weights,
+                clamp: self.clamp,
+                out_stride,
+            };
+            let lines = Lines { rows: ow, step: geometry.stride[0] * self.bands.line };
+            self.kernels.gemm_lines(&job, self.bands.runs, lines, out);
         });
     }
 }

@@ -18,7 +18,7 @@
 use core::arch::aarch64::*;
 use core::mem::MaybeUninit;
 
-use embdl_core::kernels::gemm::Runs;
+use embdl_core::kernels::gemm::{Lines, Runs};
 use embdl_core::kernels::{GemmF32, Tile};
 
 use super::check;
@@ -58,9 +58,18 @@ pub(in super::super) fn gemm(job: &GemmF32<'_>, out: &mut [f32]) {
 /// GEMM with rows that are `runs`.
 ///
 /// # Panics
-/// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
+/// As [`gemm_lines`].
 #[target_feature(enable = "neon")]
 pub(in super::super) fn gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
+    gemm_lines(job, runs, Lines::ONE, out);
+}
+
+/// GEMM with rows that are `runs` and stand in `lines`.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
+#[target_feature(enable = "neon")]
+pub(in super::super) fn gemm_lines(job: &GemmF32<'_>, runs: Runs, lines: Lines, out: &mut [f32]) {
     let weights = job.weights;
     let k = runs.count * runs.len;
     assert!(weights.tile == TILE, "weights are packed as {:?}", weights.tile);
@@ -71,13 +80,14 @@ pub(in super::super) fn gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]
         weights.data.len()
     );
     assert!(weights.bias.len() == weights.n.div_ceil(NR) * NR, "{} biases", weights.bias.len());
-    check(
-        job.m,
-        runs.span(),
-        weights.n,
-        (job.lhs.len(), job.lhs_stride),
-        (out.len(), job.out_stride),
-    );
+    if job.m == 0 || weights.n == 0 {
+        return;
+    }
+    // No row ends behind the last row of its line, and no line behind the last one.
+    let last = job.m.min(lines.rows) - 1;
+    let end = (job.m - 1) / lines.rows * lines.step + last * job.lhs_stride + runs.span();
+    assert!(job.lhs.len() >= end, "{} elements are not {} rows of {k}", job.lhs.len(), job.m);
+    check(job.m, 0, weights.n, (end, 0), (out.len(), job.out_stride));
     if job.m == 1 && runs.count == 1 {
         return vector(job, out);
     }
@@ -90,7 +100,7 @@ pub(in super::super) fn gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]
         let mut from = 0;
         loop {
             let steps = steps.min(k - from);
-            pack(job, runs, [first, rows], [from, steps], &mut block);
+            pack(job, (runs, lines), [first, rows], [from, steps], &mut block);
             let piece = Piece { rows: [first, rows], from, steps, is_last: from + steps == k };
             panels(job, &piece, &block, out);
             from += steps;
@@ -141,7 +151,7 @@ fn panels(job: &GemmF32<'_>, piece: &Piece, block: &[MaybeUninit<f32>; BLOCK], o
             let rows = each + usize::from(tile < more);
             macro_rules! tiles {
                 ($($m:literal)+) => {
-                    // SAFETY: `gemm_runs` checked weights, biases and results, and `pack` wrote the tile's rows.
+                    // SAFETY: `gemm_lines` checked weights, biases and results, and `pack` wrote the tile's rows.
                     unsafe {
                         match (rows, count.div_ceil(LANES)) {
                             $(($m, 1) => one_tile::<$m, 1>(job, piece, &place),

@@ -4,7 +4,7 @@ use core::arch::aarch64::*;
 use core::mem::MaybeUninit;
 
 use embdl_core::kernels::GemmF32;
-use embdl_core::kernels::gemm::Runs;
+use embdl_core::kernels::gemm::{Lines, Runs};
 
 use super::{BLOCK, LANES, MR, even};
 
@@ -13,7 +13,7 @@ use super::{BLOCK, LANES, MR, even};
 #[target_feature(enable = "neon")]
 pub(super) fn pack(
     job: &GemmF32<'_>,
-    runs: Runs,
+    (runs, lines): (Runs, Lines),
     [first, rows]: [usize; 2],
     [from, steps]: [usize; 2],
     block: &mut [MaybeUninit<f32>; BLOCK],
@@ -23,13 +23,19 @@ pub(super) fn pack(
     if steps == 0 {
         return;
     }
+    // Divisions cost as much as half a small tile's copies.
+    let is_one_line = first + rows <= lines.rows;
     let mut row = 0;
     for (tile, block) in block.chunks_exact_mut(MR * steps).take(tiles).enumerate() {
         let end = row + each + usize::from(tile < more);
-        let row_at = |at: usize| (first + (row + at).min(end - 1)) * job.lhs_stride;
+        let row_at = |at: usize| {
+            let row = first + (row + at).min(end - 1);
+            if is_one_line { row * job.lhs_stride } else { lines.start(row, job.lhs_stride) }
+        };
         let start = |at: usize| job.lhs.as_ptr().wrapping_add(row_at(at));
         let (low, high) = block.split_at_mut(LANES * steps);
-        if job.lhs_stride == 1 && end - row == MR && from == 0 {
+        let in_line = job.lhs_stride == 1 && row_at(MR - 1) == row_at(0) + MR - 1;
+        if in_line && end - row == MR && from == 0 {
             pack_windows(start(0), runs, steps, low, high);
             row = end;
             continue;
@@ -58,7 +64,7 @@ fn pack_rows<const N: usize>(
     let mut to = to.as_mut_ptr().cast::<f32>();
     let (mut len, mut left) = ((runs.len - start.1).min(steps), steps);
     loop {
-        // SAFETY: `gemm_runs` checked that `lhs` holds the span of each row; `len` elements are left of the run, and of the
+        // SAFETY: `gemm_lines` checked that `lhs` holds the span of each row; `len` elements are left of the run, and of the
         // steps, for which `to` has room.
         unsafe { interleave(rows, len, to) };
         left -= len;
@@ -127,7 +133,7 @@ fn pack_windows(
     while left > 0 {
         let len = runs.len.min(left);
         let mut p = 0;
-        // SAFETY: `gemm_runs` checked that `lhs` holds the span of each row, and the last window has `len` elements from five
+        // SAFETY: `gemm_lines` checked that `lhs` holds the span of each row, and the last window has `len` elements from five
         // behind the first one's on; `low` and `high` have room for what is left.
         unsafe {
             while p + 4 <= len {
