@@ -15,6 +15,8 @@ mod slots;
 mod timing;
 mod tuning;
 
+pub use embdl_threads::stay_on_fast_cores;
+
 pub use answer::{Answer, WrongAnswer, answer};
 pub use image::Input;
 pub use machine::{Machine, cpu_nanoseconds, nanoseconds, peak_rss_bytes};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
     Clock, FileTuner, Greeting, Input, RuntimeChoice, answer, check, choices, chosen, install,
-    nanoseconds, open, retest, roll_back, serve, time,
+    nanoseconds, open, retest, roll_back, serve, stay_on_fast_cores, time,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
@@ -60,6 +60,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = parse()?;
+    stay_on_fast_cores();
     match arguments.command.as_str() {
         "list" => {
             for choice in choices() {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use embdl_bench::{FileTuner, chosen, classify, nanoseconds, open};
+use embdl_bench::{FileTuner, chosen, classify, nanoseconds, open, stay_on_fast_cores};
 use embdl_core::format::{self, Limits};
 use embdl_core::op::Op;
 use embdl_core::runtime::{LoadOptions, Runtime, Session, Tuner};
@@ -89,6 +89,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     // Of several levels the best, which stands last.
     let choice = chosen(Some(&args.runtime), args.isa.as_deref())?.pop();
     let choice = choice.context("there is a runtime")?;
+    stay_on_fast_cores();
     let clock = Some(nanoseconds as fn() -> u64);
     let tuner = args.tune.then(|| Arc::new(FileTuner::of_this_machine()) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());

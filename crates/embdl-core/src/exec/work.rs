@@ -301,7 +301,7 @@ impl Work {
             }
             Self::Lrn(lrn, channels) => {
                 let (input, out) = (floats(), cast_slice_mut(out));
-                let rows = rows_of_a_task(input.len() / channels, parallel.threads()) * channels;
+                let rows = rows_of_a_task(input.len() / channels, parallel.shares()) * channels;
                 for_each_piece(parallel, out, rows, &mut [(); 0], |index, out: &mut [f32], _| {
                     let input = &input[index * rows..][..out.len()];
                     kernels.lrn_f32(lrn, *channels, input, out);

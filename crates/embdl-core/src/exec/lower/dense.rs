@@ -148,11 +148,11 @@ impl Lowering<'_, '_> {
             Form::Sparse { entries } => (entries.saturating_mul(8), 4),
             Form::Ell { entries, tile } => (entries.saturating_mul(4), tile.rows),
         };
-        let threads = self.parallel.threads();
-        if self.from().shape.dim(0) > 1 || threads == 1 || !is_worth_sharing(products as u64) {
+        let shares = self.parallel.shares();
+        if self.from().shape.dim(0) > 1 || shares == 1 || !is_worth_sharing(products as u64) {
             return n;
         }
-        n.div_ceil(threads).next_multiple_of(step)
+        n.div_ceil(shares).next_multiple_of(step)
     }
 }
 

@@ -98,7 +98,7 @@ fn for_each_part(
     if parallel.threads() == 1 || out.is_empty() {
         return each(0, out);
     }
-    let len = out.len().div_ceil(2 * parallel.threads()).next_multiple_of(LINE * row);
+    let len = out.len().div_ceil(2 * parallel.shares()).next_multiple_of(LINE * row);
     for_each_piece(parallel, out, len, &mut [(); 0], |index, out, _| each(index * len, out));
 }
 
