@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct RuntimeChoice {
     /// "reference", "atom", "arm".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "armv7".
     pub isa: String,
 }
 
@@ -85,9 +85,9 @@ pub fn open(name: &str) -> Result<CpuRuntime, RuntimeError> {
         "reference" => Ok(Reference::runtime()),
         #[cfg(target_arch = "x86_64")]
         "atom" | "native" => rt_atom::runtime(),
-        #[cfg(target_arch = "aarch64")]
+        #[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
         "arm" | "native" => rt_arm::runtime(),
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
         "native" => Ok(Reference::runtime()),
         _ => Err(RuntimeError::NotDetected {
             runtime: "named",
