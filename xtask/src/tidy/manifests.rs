@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "embdl-data",
             "embdl-file",
             "embdl-slots",
+            "embdl-threads",
             "rt-atom",
             "rt-arm",
             "rt-myriad",
