@@ -54,7 +54,7 @@ pub(super) struct Count {
 
 /// Where the log of the plug-in has a line from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
+enum Event {
     /// The program read the clock.
     Clock,
     /// The program marked where counting begins or ends.
@@ -153,7 +153,7 @@ impl Counter {
         &self,
         program: &Command,
         root_folder: Option<&Path>,
-    ) -> Result<(String, Vec<(Mark, Count)>)> {
+    ) -> Result<(String, Vec<(Event, Count)>)> {
         let folder = root().join("out/count");
         let log = folder.join(format!("{}.log", std::process::id()));
         let mut command = Command::new(&self.qemu);
@@ -202,13 +202,13 @@ impl Count {
 }
 
 /// The lines of the plug-in: `clock`, `mark` or `end`, and four numbers.
-fn read_log(text: &str) -> Result<Vec<(Mark, Count)>> {
+fn read_log(text: &str) -> Result<Vec<(Event, Count)>> {
     let read = |line: &str| {
         let mut words = line.split(' ');
         let mark = match words.next()? {
-            "clock" => Mark::Clock,
-            "mark" => Mark::Mark,
-            "end" => Mark::End,
+            "clock" => Event::Clock,
+            "mark" => Event::Mark,
+            "end" => Event::End,
             _ => return None,
         };
         let mut number = || words.next()?.parse().ok();
@@ -220,8 +220,8 @@ fn read_log(text: &str) -> Result<Vec<(Mark, Count)>> {
 }
 
 /// What the last run took: the program marks its beginning and its end.
-fn last_run(log: &[(Mark, Count)]) -> Result<Count> {
-    let mut marks = log.iter().filter(|(mark, _)| *mark == Mark::Mark).map(|(_, count)| *count);
+fn last_run(log: &[(Event, Count)]) -> Result<Count> {
+    let mut marks = log.iter().filter(|(mark, _)| *mark == Event::Mark).map(|(_, count)| *count);
     let (Some(start), Some(end)) = (marks.next(), marks.next()) else {
         bail!("the program marked no run: an old build of rt-arm's example, or of the plug-in");
     };
@@ -229,9 +229,9 @@ fn last_run(log: &[(Mark, Count)]) -> Result<Count> {
 }
 
 /// What each layer took: the program reads the clock before and after it.
-fn nodes(said: &str, log: &[(Mark, Count)]) -> Result<Vec<Node>> {
+fn nodes(said: &str, log: &[(Event, Count)]) -> Result<Vec<Node>> {
     let clocks: Vec<Count> =
-        log.iter().filter(|(mark, _)| *mark == Mark::Clock).map(|(_, count)| *count).collect();
+        log.iter().filter(|(mark, _)| *mark == Event::Clock).map(|(_, count)| *count).collect();
     let lines: Vec<&str> = said.lines().collect();
     if clocks.len() != 2 * lines.len() {
         bail!(

@@ -1,7 +1,7 @@
 //! Peers beside us: each in its own Python program, one inference between two marks, by the same plug-in on the same CPU.
 use super::record::{Counted, Outcome, Peer};
 use super::root::Root;
-use super::{Count, Counter, Mark};
+use super::{Count, Counter, Event};
 use crate::bench::models::Network;
 use crate::bench::peers::kind::{self, Kind};
 use crate::process::{say, warn};
@@ -77,9 +77,9 @@ impl<'a> Peers<'a> {
 }
 
 /// What an inference takes without Python's own part: four marks, the first two around nothing.
-fn between_marks(log: &[(Mark, Count)]) -> Result<Count> {
+fn between_marks(log: &[(Event, Count)]) -> Result<Count> {
     let marks: Vec<Count> =
-        log.iter().filter(|(mark, _)| *mark == Mark::Mark).map(|(_, count)| *count).collect();
+        log.iter().filter(|(mark, _)| *mark == Event::Mark).map(|(_, count)| *count).collect();
     let [before, after, start, end] = marks[..] else {
         bail!("{} marks where 4 are expected", marks.len());
     };
