@@ -28,9 +28,10 @@ pub struct TuneReport {
     pub machine: Machine,
     /// Problems that were measured now; what was known before is not measured again.
     pub measured: usize,
-    /// Median of a run on the kernels that estimates choose, in microseconds.
+    /// Fastest run on the kernels that estimates choose, in microseconds: what other load does to a median is more than what
+    /// kernels differ by.
     pub estimated_us: f64,
-    /// Median of a run on those that were measured to be the fastest.
+    /// Fastest run on those that were measured to be the fastest.
     pub tuned_us: f64,
     /// Nodes that run on another kernel now.
     pub changed: Vec<Changed>,
@@ -88,9 +89,9 @@ pub fn tune(
     })
 }
 
-/// The least of the turns' medians.
+/// The fastest run of all turns.
 fn least(turns: &[TimingReport]) -> f64 {
-    turns.iter().map(|turn| turn.median_us).fold(f64::INFINITY, f64::min)
+    turns.iter().map(|turn| turn.min_us).fold(f64::INFINITY, f64::min)
 }
 
 fn changed(by_estimate: &[TimingReport], by_measurement: &[TimingReport]) -> Vec<Changed> {
