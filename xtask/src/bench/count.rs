@@ -254,7 +254,8 @@ fn nodes(said: &str, log: &[(Event, Count)]) -> Result<Vec<Node>> {
 /// The level that kernels were chosen for, by their names: that of products, where several occur.
 fn level(nodes: &[Node]) -> String {
     let levels = || nodes.iter().filter_map(|node| node.kernel.split_once("__")).map(|(_, l)| l);
-    levels().find(|level| *level != "neon").or_else(|| levels().next()).unwrap_or("neon").into()
+    let is_better = |level: &&str| !["neon", "scalar"].contains(level);
+    levels().find(is_better).unwrap_or("neon").into()
 }
 
 /// qemu for AArch64 programs, with plug-ins: Debian's has them, static builds have not.
@@ -302,6 +303,9 @@ mod tests {
             nodes.iter().map(|node| (node.node.as_str(), node.instructions, node.macs)).collect();
         assert_eq!(found, [("conv 1", 250, 2000), ("fc", 100, 30)]);
         assert_eq!(level(&nodes), "dotprod");
+        // What has no kernel of the level's own runs the reference.
+        let of = |kernel: &str| Node::new("n", kernel, 1, Count::default());
+        assert_eq!(level(&[of("softmax_f32_f32_1x1__scalar"), of("gemm__neon")]), "neon");
         assert_eq!(last_run(&log).unwrap(), Count { all: 300, memory: 1, simd: 1, branches: 1 });
     }
 
