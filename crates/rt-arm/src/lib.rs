@@ -1,5 +1,4 @@
-//! The Arm runtime: NEON, dotprod and i8mm kernels of AArch64, and portable ones of 32-bit Arm, behind embdl-core's Kernels
-//! trait. Never depends on another runtime.
+//! The Arm runtime: NEON, dotprod and i8mm kernels of AArch64, portable ones of 32-bit Arm. Never depends on another runtime.
 #![cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 
 use std::sync::Arc;
