@@ -1,9 +1,9 @@
-//! The AArch64 runtime solves every problem, at every instruction set level of this machine.
-#![cfg(target_arch = "aarch64")]
+//! The Arm runtime solves every problem, at every instruction set level of this machine.
+#![cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 
 embdl_tests::conformance! {
     runtime: rt_arm::runtime,
     kernels: rt_arm::kernels,
-    required_on: "aarch64",
+    required_on: std::env::consts::ARCH,
     unsupported: [],
 }

@@ -20,6 +20,16 @@ struct Memory {
     fastest: Fastest,
     clock: AtomicU64,
     choices: Mutex<BTreeMap<String, String>>,
+    measures: bool,
+    /// What was observed last of a kernel.
+    factors: Mutex<BTreeMap<String, f32>>,
+}
+
+impl Memory {
+    fn new(fastest: Fastest, measures: bool) -> Self {
+        let (clock, choices, factors) = Default::default();
+        Self { fastest, clock, choices, measures, factors }
+    }
 }
 
 /// Which candidate the clock makes the fastest.
@@ -49,6 +59,19 @@ impl Tuner for Memory {
     fn learn(&self, problem: &str, kernel: &str) {
         let before = self.choices.lock().unwrap().insert(problem.into(), kernel.into());
         assert_eq!(before, None, "{problem} is chosen for twice");
+    }
+
+    fn measures(&self) -> bool {
+        self.measures
+    }
+
+    fn factor(&self, kernel: &str) -> f32 {
+        self.factors.lock().unwrap().get(kernel).copied().unwrap_or(1.0)
+    }
+
+    fn observe(&self, kernel: &str, factor: f32) {
+        assert!(factor.is_finite() && factor > 0.0, "{kernel}: {factor}");
+        self.factors.lock().unwrap().insert(kernel.into(), factor);
     }
 }
 
@@ -116,14 +139,27 @@ fn check_choices(net: &Net, by_estimate: &str, fastest: Fastest) -> [Data; 2] {
     };
     let (estimated, expected) = kernel(None);
     assert!(estimated.starts_with(by_estimate), "{estimated}");
-    let (clock, choices) = Default::default();
-    let memory = Arc::new(Memory { fastest, clock, choices });
+    let memory = Arc::new(Memory::new(fastest, true));
     let (measured, results) = kernel(Some(memory.clone()));
     assert_ne!(measured, estimated);
     let ticks = memory.clock.load(Ordering::Relaxed);
     assert!(ticks > 0);
     assert_eq!(kernel(Some(memory.clone())).0, measured);
     assert_eq!(memory.clock.load(Ordering::Relaxed), ticks, "a known choice was measured again");
+    assert!(!memory.factors.lock().unwrap().is_empty(), "nobody learned what estimates are worth");
+
+    // A memory that never measures follows what it knows, and what it knows of kernels where it was not asked before.
+    let quiet = Arc::new(Memory::new(fastest, false));
+    assert_eq!(kernel(Some(quiet.clone())).0, estimated);
+    quiet.factors.lock().unwrap().insert(estimated.into(), 1e6);
+    assert_ne!(kernel(Some(quiet.clone())).0, estimated);
+    quiet.factors.lock().unwrap().clear();
+    *quiet.choices.lock().unwrap() = memory.choices.lock().unwrap().clone();
+    assert_eq!(kernel(Some(quiet.clone())).0, measured);
+    // A choice of another version is as none.
+    quiet.choices.lock().unwrap().values_mut().for_each(|choice| *choice = "none such".into());
+    assert_eq!(kernel(Some(quiet.clone())).0, estimated);
+    assert_eq!(quiet.clock.load(Ordering::Relaxed), 0, "a quiet memory was asked for the time");
 
     // Another choice in memory is followed.
     let problem = memory.choices.lock().unwrap().keys().next().cloned().expect("one problem");

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 mod count;
 mod models;
 mod peers;
+mod picture;
 mod place;
 mod records;
 mod roofline;
@@ -31,6 +32,8 @@ Examples:
   cargo xtask bench --peers --isa sse41 --models lenet-5,squeezenet-1.1 --precision fp32,int8
   cargo xtask bench --peers --json peers.json --svg docs/src/images/peers.svg
   cargo xtask bench --target aarch64 --count --models lenet-5,squeezenet-1.1 --json counts.json
+  cargo xtask bench --target aarch64 --count --peers --json counts.json --svg counts.svg --markdown counts.md
+  cargo xtask bench --target aarch64 --count --peers --cpu cortex-a76 --models lenet-5 --only ncnn,mnn
   cargo xtask bench --target aarch64 --count --cpu max --isa dotprod --model lenet-5.embdl
   cargo xtask bench --roofline --models squeezenet-1.1 --precision int8 --isa sse41
   cargo xtask bench --target aarch64 --board raspberry-pi-4  (EMBDL_BOARD_RASPBERRY_PI_4=user@host)
@@ -63,6 +66,10 @@ pub(crate) struct Args {
     peers: peers::Options,
     #[command(flatten)]
     count: count::Counting,
+    /// Let our runtime measure which kernels are the fastest, where it has not yet; otherwise estimates choose, whatever was
+    /// measured before.
+    #[arg(long, conflicts_with_all = ["count", "peers", "roofline"])]
+    tune: bool,
     /// Show what each layer of --models reaches of the core's measured peaks; x86 only.
     #[arg(long, requires = "models", conflicts_with = "peers")]
     roofline: bool,
@@ -154,11 +161,11 @@ struct Machine {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.peers.peers {
-        return compare(args);
-    }
     if args.count.count {
         return count(args);
+    }
+    if args.peers.peers {
+        return compare(args);
     }
     if args.roofline {
         let networks = networks(&args.models, args, &[Precision::Fp32])?;
@@ -178,8 +185,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         networks(&args.models, args, &[Precision::Fp32])?
     };
     let isa = args.isa.iter().flat_map(|isa| ["--isa".to_owned(), isa.clone()]);
+    let tuning = if args.tune { "--tune" } else { "--untuned" };
     let options: Vec<String> =
-        isa.chain(["--threads".to_owned(), args.threads.to_string()]).collect();
+        isa.chain(["--threads".to_owned(), args.threads.to_string(), tuning.to_owned()]).collect();
     let circumstances = Circumstances::now()?;
     let mut measurements = Vec::new();
     for place in &places {
@@ -230,27 +238,31 @@ fn count(args: &Args) -> Result<()> {
     if args.target != "aarch64" || args.threads != 1 {
         bail!("instructions are counted for --target aarch64, on one thread");
     }
-    let networks = if args.models.is_empty() {
+    let networks = if args.peers.peers {
+        compared(args)?
+    } else if args.models.is_empty() {
         let files = if args.model.is_empty() { demo_models()? } else { args.model.clone() };
         files.into_iter().map(Network::of_model).collect()
     } else {
         networks(&args.models, args, &Precision::ALL)?
     };
-    count::run(&networks, &args.count, args.isa.as_deref(), args.json.as_deref())
+    let setting = count::Setting {
+        isa: args.isa.as_deref(),
+        json: args.json.as_deref(),
+        peers: args.peers.peers.then_some(&args.peers.only),
+        svg: args.peers.svg.as_deref(),
+    };
+    count::run(&networks, &args.count, &setting)
 }
 
 /// The comparison with the peers.
 fn compare(args: &Args) -> Result<()> {
     if args.target != "host" || args.board.is_some() {
-        bail!("peers are compared on this machine only so far: leave out --target and --board");
+        bail!(
+            "peers take times on this machine only; for AArch64, --count counts their instructions"
+        );
     }
-    let networks = if args.model.is_empty() {
-        let all = models::ZOO.map(str::to_owned);
-        let names = if args.models.is_empty() { &all[..] } else { &args.models };
-        networks(names, args, &Precision::ALL)?
-    } else {
-        args.model.iter().map(|file| Network::of_file(file)).collect::<Result<_>>()?
-    };
+    let networks = compared(args)?;
     let setting = peers::Setting {
         runner: &build::programs("host")?.runner,
         isa: args.isa.as_deref(),
@@ -258,6 +270,15 @@ fn compare(args: &Args) -> Result<()> {
         json: args.json.as_deref(),
     };
     peers::compare(&networks, &args.peers, &setting)
+}
+
+/// The networks that are compared with peers: those that are asked for, or the seven.
+fn compared(args: &Args) -> Result<Vec<Network>> {
+    if !args.model.is_empty() {
+        return args.model.iter().map(|file| Network::of_file(file)).collect();
+    }
+    let all = models::ZOO.map(str::to_owned);
+    networks(if args.models.is_empty() { &all } else { &args.models }, args, &Precision::ALL)
 }
 
 /// The networks of these names, in the precisions that are asked for, or else in these.

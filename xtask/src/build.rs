@@ -139,6 +139,9 @@ fn build_programs(
         }
         compiler.args(["--package", package, "--bin", program]);
     }
+    if !target.faster_levels {
+        compiler.arg("--no-default-features");
+    }
     // Reports name what made them.
     if let Some(commit) = workspace::commit() {
         compiler.env("EMBDL_COMMIT", commit);

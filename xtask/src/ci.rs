@@ -33,7 +33,7 @@ struct Step {
 }
 
 /// In the order of their cost.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "format", action: format },
     Step { name: "tidy", action: tidied },
     Step { name: "clippy", action: clippy },
@@ -42,6 +42,7 @@ const STEPS: [Step; 11] = [
     Step { name: "core without std", action: no_std },
     Step { name: "tests on an Atom", action: || test::atom(&[]) },
     Step { name: "tests on AArch64", action: aarch64 },
+    Step { name: "tests on ARMv7", action: armv7 },
     Step { name: "emulated board", action: emulated_board },
     Step { name: "licences", action: deny },
     Step { name: "book", action: book },
@@ -131,7 +132,12 @@ fn no_std() -> Result<Option<&'static str>> {
 }
 
 fn aarch64() -> Result<Option<&'static str>> {
-    test::emulated(&setup::aarch64()?, &[])?;
+    test::emulated(&setup::cross(&setup::AARCH64_LINUX)?, &[])?;
+    Ok(None)
+}
+
+fn armv7() -> Result<Option<&'static str>> {
+    test::emulated(&setup::cross(&setup::ARMV7_LINUX)?, &[])?;
     Ok(None)
 }
 

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: from data to verified, compressed files that run on two instruction sets, by one command.
 use crate::process::{say, shown};
-use crate::setup::Aarch64;
+use crate::setup::{AARCH64_LINUX, Cross};
 use crate::{build, setup};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ const CHECK_FAILED: i32 = 3;
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    let aarch64 = setup::aarch64()?;
+    let aarch64 = setup::cross(&AARCH64_LINUX)?;
     setup::dataset();
     say("building the embdl command and the programs for this machine");
     let host = build::programs("host")?;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The command line of `embdl pipeline`. It runs in the caller's folder, so paths mean what the caller meant.
-fn pipeline(embdl: &Path, runner: &Path, aarch64: &Aarch64, args: &Args) -> Command {
+fn pipeline(embdl: &Path, runner: &Path, aarch64: &Cross, args: &Args) -> Command {
     let mut command = Command::new(embdl);
     command.arg("pipeline");
     command.args(["--schedule", if args.full { "full" } else { "short" }]);

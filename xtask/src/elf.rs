@@ -29,7 +29,56 @@ impl fmt::Display for Needs {
     }
 }
 
-/// What a 64-bit little-endian ELF file needs.
+/// Where a little-endian ELF file has what is read here; numbers of the system are `word` bytes long.
+struct Layout {
+    word: usize,
+    /// Tables of segments and of sections: where the file says their place, the length of an entry, and how many there are.
+    segments: [usize; 3],
+    sections: [usize; 3],
+    /// Of an entry of the table of sections: flags, place and length.
+    section: [usize; 3],
+}
+
+const BITS_32: Layout = Layout {
+    word: 4,
+    segments: [0x1c, 0x2a, 0x2c],
+    sections: [0x20, 0x2e, 0x30],
+    section: [0x08, 0x10, 0x14],
+};
+
+const BITS_64: Layout = Layout {
+    word: 8,
+    segments: [0x20, 0x36, 0x38],
+    sections: [0x28, 0x3a, 0x3c],
+    section: [0x08, 0x18, 0x20],
+};
+
+impl Layout {
+    /// That of a file; `None` if it is no little-endian ELF file.
+    fn of(file: &[u8]) -> Option<&'static Self> {
+        match file.get(..6)? {
+            b"\x7fELF\x01\x01" => Some(&BITS_32),
+            b"\x7fELF\x02\x01" => Some(&BITS_64),
+            _ => None,
+        }
+    }
+
+    /// Where the entries of a table begin.
+    fn entries(&self, file: &[u8], table: [usize; 3]) -> Option<Vec<usize>> {
+        let [place, len, count] = table;
+        let start = self.number(file, place)?;
+        let len = usize::try_from(number(file, len, 2)?).ok()?;
+        let entry = |index: u64| start.checked_add(usize::try_from(index).ok()?.checked_mul(len)?);
+        (0..number(file, count, 2)?).map(entry).collect()
+    }
+
+    /// A number of the system's length.
+    fn number(&self, file: &[u8], at: usize) -> Option<usize> {
+        usize::try_from(number(file, at, self.word)?).ok()
+    }
+}
+
+/// What a little-endian ELF file needs.
 pub(crate) fn needs(file: &[u8]) -> Needs {
     match has_loader(file) {
         None => Needs::Unknown,
@@ -41,14 +90,8 @@ pub(crate) fn needs(file: &[u8]) -> Needs {
 }
 
 fn has_loader(file: &[u8]) -> Option<bool> {
-    if file.get(..6)? != b"\x7fELF\x02\x01" {
-        return None;
-    }
-    let table = usize::try_from(number(file, 0x20, 8)?).ok()?;
-    let entry_len = usize::try_from(number(file, 0x36, 2)?).ok()?;
-    let entries = usize::try_from(number(file, 0x38, 2)?).ok()?;
-    for index in 0..entries {
-        let entry = table.checked_add(index.checked_mul(entry_len)?)?;
+    let layout = Layout::of(file)?;
+    for entry in layout.entries(file, layout.segments)? {
         if number(file, entry, 4)? == LOADER {
             return Some(true);
         }
@@ -58,18 +101,16 @@ fn has_loader(file: &[u8]) -> Option<bool> {
 
 /// The newest version of glibc that a symbol asks for: versions are names such as `GLIBC_2.17`.
 fn glibc(file: &[u8]) -> Option<(u32, u32)> {
-    let table = usize::try_from(number(file, 0x28, 8)?).ok()?;
-    let entry_len = usize::try_from(number(file, 0x3a, 2)?).ok()?;
-    let entries = usize::try_from(number(file, 0x3c, 2)?).ok()?;
+    let layout = Layout::of(file)?;
+    let [_, place, len] = layout.section;
     let mut newest = None;
-    for index in 0..entries {
-        let entry = table.checked_add(index.checked_mul(entry_len)?)?;
+    for entry in layout.entries(file, layout.sections)? {
         if number(file, entry.checked_add(0x04)?, 4)? != NAMES {
             continue;
         }
-        let at = |offset| usize::try_from(number(file, entry.checked_add(offset)?, 8)?).ok();
-        let start = at(0x18)?;
-        let names = file.get(start..start.checked_add(at(0x20)?)?)?;
+        let start = layout.number(file, entry.checked_add(place)?)?;
+        let len = layout.number(file, entry.checked_add(len)?)?;
+        let names = file.get(start..start.checked_add(len)?)?;
         let versions = names.split(|&byte| byte == 0).filter_map(|name| {
             let version = core::str::from_utf8(name.strip_prefix(b"GLIBC_")?).ok()?;
             crate::workspace::version(version)
@@ -79,19 +120,14 @@ fn glibc(file: &[u8]) -> Option<(u32, u32)> {
     newest
 }
 
-/// Bytes of machine code in a 64-bit little-endian ELF file; `None` if it is not one, or is cut short.
+/// Bytes of machine code in a little-endian ELF file; `None` if it is not one, or is cut short.
 pub(crate) fn text_len_bytes(file: &[u8]) -> Option<u64> {
-    if file.get(..6)? != b"\x7fELF\x02\x01" {
-        return None;
-    }
-    let table = usize::try_from(number(file, 0x28, 8)?).ok()?;
-    let entry_len = usize::try_from(number(file, 0x3a, 2)?).ok()?;
-    let entries = usize::try_from(number(file, 0x3c, 2)?).ok()?;
+    let layout = Layout::of(file)?;
+    let [flags, _, len] = layout.section;
     let mut total = 0_u64;
-    for index in 0..entries {
-        let entry = table.checked_add(index.checked_mul(entry_len)?)?;
-        if number(file, entry.checked_add(0x08)?, 8)? & EXECUTABLE != 0 {
-            total = total.checked_add(number(file, entry.checked_add(0x20)?, 8)?)?;
+    for entry in layout.entries(file, layout.sections)? {
+        if number(file, entry.checked_add(flags)?, layout.word)? & EXECUTABLE != 0 {
+            total = total.checked_add(number(file, entry.checked_add(len)?, layout.word)?)?;
         }
     }
     Some(total)
@@ -133,9 +169,34 @@ mod tests {
         file
     }
 
+    /// The same in 32 bits, with a segment that names a loader, and a section of names.
+    fn made_up_32() -> Vec<u8> {
+        let mut file = b"\x7fELF\x01\x01".to_vec();
+        file.resize(0x40, 0);
+        for (at, value) in
+            [(0x1c, 0x40), (0x2a, 0x20), (0x2c, 1), (0x20, 0x60), (0x2e, 0x28), (0x30, 3)]
+        {
+            file[at] = value;
+        }
+        let mut segment = [0; 0x20];
+        segment[0] = 3;
+        file.extend(segment);
+        let names = 0x60 + 3 * 0x28;
+        for (kind, flags, place, len) in [(3, 0, names, 22), (1, 6, 0, 100), (1, 3, 0, 7)] {
+            let mut section = [0; 0x28];
+            (section[0x04], section[0x08], section[0x10], section[0x14]) =
+                (kind, flags, place, len);
+            file.extend(section);
+        }
+        file.extend(b"\0GLIBC_2.4\0GLIBC_2.28\0");
+        file
+    }
+
     #[test]
     fn sums_the_sections_with_code() {
         assert_eq!(text_len_bytes(&made_up()), Some(123));
+        assert_eq!(text_len_bytes(&made_up_32()), Some(100));
+        assert_eq!(needs(&made_up_32()), Needs::Glibc(2, 28));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use crate::reach::Reached;
 use crate::remote::quoted;
 use crate::setup;
 use crate::targets::Target;
-use crate::toolchain::AARCH64;
 use crate::workspace::root;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -154,8 +153,9 @@ impl Version {
 
 /// A command that runs a target's static program on this machine.
 fn here(target: &str, program: &Path) -> Result<Command> {
-    let is_arm = Target::read(target)?.triple.as_deref() == Some(AARCH64);
-    Ok(match if is_arm { setup::aarch64_emulator()? } else { None } {
+    let triple = Target::read(target)?.triple;
+    let machine = triple.as_deref().and_then(setup::machine);
+    Ok(match machine.map(setup::emulator).transpose()?.flatten() {
         Some(emulator) => {
             let mut command = Command::new(emulator);
             command.arg(program);

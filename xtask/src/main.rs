@@ -35,7 +35,7 @@ enum Command {
     Test(test::Args),
     Ci(ci::Args),
     Build(build::Args),
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     Board(board::Args),
     Flash(flash::Args),
     Tidy(tidy::Args),

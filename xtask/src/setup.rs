@@ -2,7 +2,7 @@
 use crate::process::{
     cargo, find_program, first_program, output, retry, run as run_shown, say, warn,
 };
-use crate::toolchain::{self, AARCH64, Compiler};
+use crate::toolchain::{self, AARCH64, ARMV7, Compiler};
 use crate::{apt, onnx, photographs, targets};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -22,14 +22,58 @@ pub(crate) struct Args {
     bare_metal: bool,
 }
 
-/// What a machine needs to build for AArch64 Linux and to run the result.
-pub(crate) struct Aarch64 {
+/// What a machine needs to build for another Linux and to run the result.
+pub(crate) struct Cross {
+    pub(crate) machine: &'static Machine,
     pub(crate) compiler: Compiler,
     /// One entry a CPU to test on.
     pub(crate) runners: Vec<Runner>,
 }
 
-/// How a program for AArch64 is started here.
+/// Another architecture that this machine builds for and emulates.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// The page of `targets/`.
+    pub(crate) target: &'static str,
+    pub(crate) triple: &'static str,
+    /// Rust's word for it.
+    architecture: &'static str,
+    /// The names of the emulator.
+    emulators: [&'static str; 2],
+    /// The cross linker, the C library that it links with, and Debian's packages of both.
+    linker: &'static str,
+    libc: &'static str,
+    packages: [&'static str; 2],
+}
+
+/// 64-bit Arm.
+pub(crate) const AARCH64_LINUX: Machine = Machine {
+    target: "aarch64",
+    triple: AARCH64,
+    architecture: "aarch64",
+    emulators: ["qemu-aarch64", "qemu-aarch64-static"],
+    linker: "aarch64-linux-gnu-gcc",
+    libc: "/usr/aarch64-linux-gnu/lib/libc.so.6",
+    packages: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+};
+
+/// 32-bit Arm with NEON.
+pub(crate) const ARMV7_LINUX: Machine = Machine {
+    target: "armv7",
+    triple: ARMV7,
+    architecture: "arm",
+    emulators: ["qemu-arm", "qemu-arm-static"],
+    linker: "arm-linux-gnueabihf-gcc",
+    libc: "/usr/arm-linux-gnueabihf/lib/libc.so.6",
+    packages: ["gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"],
+};
+
+/// The machine of a triple.
+pub(crate) fn machine(triple: &str) -> Option<&'static Machine> {
+    [&AARCH64_LINUX, &ARMV7_LINUX].into_iter().find(|machine| machine.triple == triple)
+}
+
+/// How a program for another machine is started here.
 pub(crate) struct Runner {
     /// The name of the emulated CPU, or `native`.
     pub(crate) label: String,
@@ -41,7 +85,7 @@ pub(crate) struct Runner {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
-    let aarch64 = aarch64()?;
+    let aarch64 = cross(&AARCH64_LINUX)?;
     for runner in &aarch64.runners {
         say(format!("runs AArch64 programs by `{}`", runner.command));
     }
@@ -120,29 +164,29 @@ pub(crate) fn has_nextest() -> bool {
     find_program("cargo-nextest").is_some()
 }
 
-/// Sees to the emulator, the linker and the compiler for AArch64, and says which compiler was picked.
-pub(crate) fn aarch64() -> Result<Aarch64> {
-    let is_native = cfg!(all(target_arch = "aarch64", target_os = "linux"));
+/// Sees to the emulator, the linker and the compiler for a machine, and says which compiler was picked.
+pub(crate) fn cross(machine: &'static Machine) -> Result<Cross> {
+    let is_native = machine.is_this();
     let mut missing = Vec::new();
     if find_program("cc").is_none() {
         missing.extend(["gcc", "libc6-dev"]);
     }
     if !is_native {
-        if emulator().is_none() {
+        if machine.emulator().is_none() {
             missing.push("qemu-user");
         }
-        let has_libc = Path::new("/usr/aarch64-linux-gnu/lib/libc.so.6").exists();
-        if find_program("aarch64-linux-gnu-gcc").is_none() || !has_libc {
-            missing.extend(["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]);
+        if find_program(machine.linker).is_none() || !Path::new(machine.libc).exists() {
+            missing.extend(machine.packages);
         }
     }
     if !missing.is_empty() {
-        apt::install(&missing, "to build for AArch64 and to run the result")?;
+        let reason = format!("to build for {} and to run the result", machine.target);
+        apt::install(&missing, &reason)?;
     }
-    let compiler = toolchain::pick(AARCH64)?;
+    let compiler = toolchain::pick(machine.triple)?;
     say(&compiler.explanation);
-    let runners = if is_native { vec![native()] } else { emulated()? };
-    Ok(Aarch64 { compiler, runners })
+    let runners = if is_native { vec![native()] } else { emulated(machine)? };
+    Ok(Cross { machine, compiler, runners })
 }
 
 /// Sees to a component of the toolchain, such as clippy; a toolchain of rustup's minimal profile has few.
@@ -169,33 +213,44 @@ pub(crate) fn x86_emulator() -> Result<std::path::PathBuf> {
     find().context("qemu-user is installed, yet brought no qemu-x86_64")
 }
 
-/// The emulator of AArch64 programs, installed where it is missing; `None` on a machine that needs none.
-pub(crate) fn aarch64_emulator() -> Result<Option<std::path::PathBuf>> {
-    if cfg!(all(target_arch = "aarch64", target_os = "linux")) {
+/// The emulator of a machine's programs, installed where it is missing; `None` on a machine that needs none.
+pub(crate) fn emulator(machine: &Machine) -> Result<Option<std::path::PathBuf>> {
+    if machine.is_this() {
         return Ok(None);
     }
-    if emulator().is_none() {
-        apt::install(&["qemu-user"], "to run programs for AArch64")?;
+    if machine.emulator().is_none() {
+        apt::install(&["qemu-user"], &format!("to run programs for {}", machine.target))?;
     }
-    Ok(Some(emulator().context("qemu-user is installed, yet brought no qemu-aarch64")?))
+    let missing = || format!("qemu-user is installed, yet brought no {}", machine.emulators[0]);
+    Ok(Some(machine.emulator().with_context(missing)?))
 }
 
-fn emulator() -> Option<std::path::PathBuf> {
-    first_program(&["qemu-aarch64", "qemu-aarch64-static"])
+impl Machine {
+    /// Whether this is such a machine.
+    fn is_this(&self) -> bool {
+        std::env::consts::ARCH == self.architecture && std::env::consts::OS == "linux"
+    }
+
+    fn emulator(&self) -> Option<std::path::PathBuf> {
+        first_program(&self.emulators)
+    }
 }
 
 /// One runner for each CPU that the target's page names.
-fn emulated() -> Result<Vec<Runner>> {
-    let Some(emulator) = emulator() else {
-        bail!("qemu-user is installed, yet brought no qemu-aarch64");
+fn emulated(machine: &Machine) -> Result<Vec<Runner>> {
+    let Some(emulator) = machine.emulator() else {
+        bail!("qemu-user is installed, yet brought no {}", machine.emulators[0]);
     };
     // The page of `.cargo/config.toml` has the arguments; only the program may have another name here.
-    let configured = targets::runner(AARCH64)?;
+    let configured = targets::runner(machine.triple)?;
     let arguments = configured.split_once(' ').map_or("", |(_, rest)| rest);
     let program = emulator.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let cpus = targets::Target::read("aarch64")?.emulated_cpus;
+    let cpus = targets::Target::read(machine.target)?.emulated_cpus;
     if cpus.is_empty() {
-        warn("targets/aarch64.toml names no emulated-cpus: nothing will be run");
+        warn(format!(
+            "targets/{}.toml names no emulated-cpus: nothing will be run",
+            machine.target
+        ));
     }
     let runner = |cpu: String| Runner {
         // The variable makes our own programs mark what they report as emulated.
@@ -206,7 +261,7 @@ fn emulated() -> Result<Vec<Runner>> {
     Ok(cpus.into_iter().map(runner).collect())
 }
 
-/// On an AArch64 machine programs start as they are; `env` stands in for the emulator that the configuration names.
+/// On such a machine programs start as they are; `env` stands in for the emulator that the configuration names.
 fn native() -> Runner {
     Runner { label: "native".into(), command: "env".into(), is_emulated: false }
 }

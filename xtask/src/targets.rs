@@ -18,11 +18,18 @@ pub(crate) struct Target {
     /// CPU features to add (`+name`) or, where some boards lack them, to leave out (`-name`).
     #[serde(default)]
     pub(crate) features: Vec<String>,
+    /// Whether the runner has kernels for levels that the oldest CPU lacks. Without them it is smaller.
+    #[serde(default = "yes")]
+    pub(crate) faster_levels: bool,
     /// The CPUs that tests are run on by emulation, the most capable first.
     #[serde(default)]
     pub(crate) emulated_cpus: Vec<String>,
     /// What the program may take on a board.
     pub(crate) max_size: MaxSize,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Size budgets, written as `600 KiB`.

@@ -2,7 +2,7 @@
 use crate::onnx;
 use crate::photographs;
 use crate::process::{cargo, run as run_shown, say, warn};
-use crate::setup::{self, Aarch64};
+use crate::setup::{self, AARCH64_LINUX, ARMV7_LINUX, Cross};
 use crate::targets::Target;
 use crate::workspace::Metadata;
 use anyhow::Result;
@@ -12,6 +12,11 @@ use std::process::Command;
 const ON_AARCH64: [&str; 3] = ["embdl-core", "rt-arm", "embdl-tests"];
 /// Those of them that choose code by the CPU, and so run on every CPU that the target names.
 const BY_CPU: [&str; 2] = ["rt-arm", "embdl-tests"];
+/// The packages whose tests also run on 32-bit Arm: kernels, and what they are compared by.
+const ON_ARMV7: [&str; 2] = ["rt-arm", "embdl-tests"];
+/// Which of them, by parts of their names: kernels, and what depends on the length of a pointer. Whole networks take minutes in
+/// the emulator, and AArch64 runs them.
+const KERNELS: [&str; 6] = ["_f32", "_q8", "_u8", "boundaries", "conversions", "levels"];
 /// The packages whose tests also run on the emulated Atom.
 const ON_ATOM: [&str; 2] = ["rt-atom", "embdl-tests"];
 /// Features of that CPU that the emulator lacks, none of which kernels use: it would warn of each at every thread.
@@ -20,7 +25,7 @@ const NOT_EMULATED: &str = "-x2apic,-tsc-deadline,-rdseed,-sha-ni,-spec-ctrl,-ar
 /// Tests with this in their path need a board or a device, and are left out here.
 const HARDWARE: &str = "hardware::";
 
-/// Run all tests: host, doc tests, and AArch64 under qemu-user.
+/// Run all tests: host, doc tests, and Arm of 64 and 32 bits under qemu-user.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Only this machine.
@@ -36,13 +41,16 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let aarch64 = if args.host_only { None } else { Some(setup::aarch64()?) };
+    let aarch64 = if args.host_only { None } else { Some(setup::cross(&AARCH64_LINUX)?) };
     if !args.aarch64_only {
         host(&args.package)?;
         atom(&args.package)?;
     }
     if let Some(aarch64) = aarch64 {
         emulated(&aarch64, &args.package)?;
+        if !args.aarch64_only {
+            emulated(&setup::cross(&ARMV7_LINUX)?, &args.package)?;
+        }
     }
     say("all tests passed");
     Ok(())
@@ -128,11 +136,16 @@ pub(crate) fn atom(only: &[String]) -> Result<Option<&'static str>> {
     Ok(None)
 }
 
-/// The tests that make sense on AArch64, on the most capable CPU first, then what depends on it on the others.
-pub(crate) fn emulated(aarch64: &Aarch64, only: &[String]) -> Result<()> {
-    let flags = Target::read("aarch64")?.rustflags();
-    for (index, runner) in aarch64.runners.iter().enumerate() {
-        let wanted: &[&str] = if index == 0 { &ON_AARCH64 } else { &BY_CPU };
+/// The tests that make sense on another machine, on the most capable CPU first, then what depends on it on the others.
+pub(crate) fn emulated(cross: &Cross, only: &[String]) -> Result<()> {
+    let machine = cross.machine;
+    let flags = Target::read(machine.target)?.rustflags();
+    let is_32_bit = machine == &ARMV7_LINUX;
+    let first: &[&str] = if is_32_bit { &ON_ARMV7 } else { &ON_AARCH64 };
+    let filters: &[&str] = if is_32_bit { &KERNELS } else { &[] };
+    let variable = machine.triple.to_uppercase().replace('-', "_");
+    for (index, runner) in cross.runners.iter().enumerate() {
+        let wanted = if index == 0 { first } else { &BY_CPU };
         let packages: Vec<String> = wanted
             .iter()
             .map(|&name| name.to_owned())
@@ -142,17 +155,18 @@ pub(crate) fn emulated(aarch64: &Aarch64, only: &[String]) -> Result<()> {
             continue;
         }
         let mark = if runner.is_emulated { " (emulated)" } else { "" };
-        say(format!("AArch64 tests on {}{mark}: {}", runner.label, packages.join(", ")));
+        let target = machine.target;
+        say(format!("{target} tests on {}{mark}: {}", runner.label, packages.join(", ")));
         let verb: &[&str] =
             if setup::has_nextest() { &["nextest", "run"] } else { &["test", "--no-fail-fast"] };
-        let mut command = aarch64.compiler.cargo(verb);
-        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", &runner.command);
-        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", &flags);
+        let mut command = cross.compiler.cargo(verb);
+        command.env(format!("CARGO_TARGET_{variable}_RUNNER"), &runner.command);
+        command.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), &flags);
         command.args(selection(&packages));
         if setup::has_nextest() {
-            command.args(["--profile", profile(), "--no-tests=pass"]);
+            command.args(["--profile", profile(), "--no-tests=pass"]).args(filters);
         } else {
-            command.args(["--tests", "--", "--skip", HARDWARE]);
+            command.args(["--tests", "--", "--skip", HARDWARE]).args(filters);
         }
         run_shown(&mut command)?;
     }
@@ -195,7 +209,7 @@ mod tests {
     #[test]
     fn every_package_of_the_emulated_run_exists() {
         let metadata = Metadata::read().unwrap();
-        for name in ON_AARCH64.iter().chain(&BY_CPU).chain(&ON_ATOM) {
+        for name in ON_AARCH64.iter().chain(&ON_ARMV7).chain(&BY_CPU).chain(&ON_ATOM) {
             assert!(metadata.package(name).is_ok(), "{name}");
         }
     }

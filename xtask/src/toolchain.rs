@@ -8,6 +8,8 @@ use std::process::Command;
 
 /// The target of a board with AArch64 Linux.
 pub(crate) const AARCH64: &str = "aarch64-unknown-linux-gnu";
+/// The target of a board with a 32-bit Arm Linux.
+pub(crate) const ARMV7: &str = "armv7-unknown-linux-gnueabihf";
 /// A microcontroller without an operating system: what builds for it needs no std.
 pub(crate) const BARE_METAL: &str = "thumbv7em-none-eabihf";
 

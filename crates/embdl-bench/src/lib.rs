@@ -13,7 +13,10 @@ mod runtimes;
 mod serve;
 mod slots;
 mod timing;
+mod tune;
 mod tuning;
+
+pub use embdl_threads::stay_on_fast_cores;
 
 pub use answer::{Answer, WrongAnswer, answer};
 pub use image::Input;
@@ -24,4 +27,5 @@ pub use runtimes::{NoSuchRuntime, RuntimeChoice, choices, chosen, open};
 pub use serve::{Clock, Greeting, Times, serve};
 pub use slots::{Version, check, install, roll_back};
 pub use timing::{NodeTime, TimingReport, time};
-pub use tuning::FileTuner;
+pub use tune::{Changed, TuneReport, tune};
+pub use tuning::{FileTuner, Tune, Uses};

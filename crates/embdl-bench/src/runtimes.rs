@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct RuntimeChoice {
     /// "reference", "atom", "arm", "wgpu".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "wgsl".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "armv7", "wgsl".
     pub isa: String,
 }
 
@@ -94,9 +94,9 @@ pub fn open(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
         "reference" => Ok(Box::new(Reference::runtime())),
         #[cfg(target_arch = "x86_64")]
         "atom" | "native" => Ok(Box::new(rt_atom::runtime()?)),
-        #[cfg(target_arch = "aarch64")]
+        #[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
         "arm" | "native" => Ok(Box::new(rt_arm::runtime()?)),
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
         "native" => Ok(Box::new(Reference::runtime())),
         #[cfg(feature = "wgpu")]
         GPU => Ok(Box::new(rt_wgpu::Wgpu::detect()?)),

@@ -46,6 +46,8 @@ enum Command {
     Import(commands::convert::ImportArgs),
     /// Turns an .embdl file into ONNX with the values it stands for.
     Export(commands::convert::ExportArgs),
+    /// Measures kernels on this machine, so that models load with the fastest ones.
+    Tune(commands::tune::Args),
     /// The networks known by name.
     Zoo(commands::zoo::Args),
     /// Data sets.
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(args, cli.json),
         Command::Import(args) => commands::convert::import(args, cli.json),
         Command::Export(args) => commands::convert::export(args, cli.json),
+        Command::Tune(args) => commands::tune::run(args, cli.json),
         Command::Zoo(args) => commands::zoo::run(args, cli.json),
         Command::Data(args) => commands::data::run(args, cli.json),
         Command::Pipeline(args) => commands::pipeline::run(args, cli.json),

@@ -83,7 +83,7 @@ pub struct LoadOptions {
     pub weights: WeightForm,
     /// Threads of a run, the calling one included; 0 for as many as the machine has fast cores.
     pub threads: usize,
-    /// Chooses kernels by measuring them at load, where estimates choose otherwise.
+    /// Chooses kernels by measuring them at load, or by what was measured before, where estimates choose otherwise.
     pub tuner: Option<Arc<dyn Tuner>>,
     /// Is told which bytes of the file are not read again.
     pub release: Option<Arc<dyn Release>>,
@@ -103,12 +103,17 @@ impl Default for LoadOptions {
             tuner: None,
             release: None,
             clock: None,
-            max_memory_bytes: 4 << 30,
+            // All that there can be where sizes have 32 bits.
+            max_memory_bytes: usize::try_from(4_u64 << 30).unwrap_or(usize::MAX),
         }
     }
 }
 
 /// A clock, and a memory of which kernel was the fastest for a problem. Choices hold for one machine.
+///
+/// From the problems that were measured it also learns by how much estimates are wrong on this machine: a kernel's *factor*
+/// is what its time, as a multiple of the usual kernel's (GEMM for convolutions, unpacked weights for dense layers), is beside
+/// the same multiple by estimate. A problem that was never measured is chosen for by estimates times factors.
 pub trait Tuner: fmt::Debug + Send + Sync {
     /// Nanoseconds of a monotonic clock.
     fn now_ns(&self) -> u64;
@@ -118,6 +123,19 @@ pub trait Tuner: fmt::Debug + Send + Sync {
 
     /// Remembers the fastest kernel for `problem`.
     fn learn(&self, problem: &str, kernel: &str);
+
+    /// Whether a problem that is not known is measured now. Without that, loading takes no longer than with estimates.
+    fn measures(&self) -> bool {
+        true
+    }
+
+    /// The factor of a kernel, more than 0; 1 where nothing was measured.
+    fn factor(&self, _kernel: &str) -> f32 {
+        1.0
+    }
+
+    /// Is told the factor of a kernel for one problem, before that is learned.
+    fn observe(&self, _kernel: &str, _factor: f32) {}
 }
 
 /// Takes back the bytes of a model's file while it is loaded.

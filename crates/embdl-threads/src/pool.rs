@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use embdl_core::kernels::Parallel;
 
+use crate::cores::{Cores, affinity};
 use crate::state::State;
 
 /// How long a thread spins for the next job before it sleeps.
@@ -35,6 +36,8 @@ const LOOKS: usize = 64;
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// See [`Parallel::shares`].
+    shares: usize,
     /// Whether a job is running: there is one at a time, and its tasks start none.
     is_busy: AtomicBool,
 }
@@ -69,11 +72,20 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Pool {
-    /// A pool of `threads` threads, the calling one included.
+    /// A pool of `threads` threads, the calling one included, on cores that are alike.
     ///
     /// # Errors
     /// If the system refuses a thread: how many there would have been.
     pub fn new(threads: usize) -> Result<Self, usize> {
+        Self::on(&Cores::default(), threads)
+    }
+
+    /// The same on these cores: where they differ, each thread but the calling one, which is not ours to move, stays on those
+    /// of the class that it belongs to, and work is cut into parts for the least capable.
+    ///
+    /// # Errors
+    /// As for [`Pool::new`].
+    pub fn on(cores: &Cores, threads: usize) -> Result<Self, usize> {
         let shared = Arc::new(Shared {
             state: State::default(),
             job: UnsafeCell::new(Job { tasks: 0, task: None }),
@@ -83,11 +95,20 @@ impl Pool {
             panic: Mutex::new(None),
             has_panicked: AtomicBool::new(false),
         });
-        let mut pool = Self { shared, workers: Vec::new(), is_busy: AtomicBool::new(false) };
+        let shares = cores.shares(threads);
+        let mut pool =
+            Self { shared, workers: Vec::new(), shares, is_busy: AtomicBool::new(false) };
         for worker in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let thread = thread::Builder::new().name(format!("embdl-{worker}"));
-            match thread.spawn(move || shared.work(worker)) {
+            let home = cores.differ().then(|| cores.of_thread(worker));
+            let life = move || {
+                if let Some(home) = home {
+                    affinity::stay_on(&home);
+                }
+                shared.work(worker);
+            };
+            match thread.spawn(life) {
                 Ok(handle) => pool.workers.push(handle),
                 Err(_) => return Err(worker),
             }
@@ -108,6 +129,10 @@ impl Pool {
 unsafe impl Parallel for Pool {
     fn threads(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    fn shares(&self) -> usize {
+        self.shares
     }
 
     fn for_each(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync)) {

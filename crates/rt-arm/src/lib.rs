@@ -1,5 +1,5 @@
-//! The AArch64 runtime: NEON, dotprod and i8mm kernels behind embdl-core's Kernels trait. Never depends on another runtime.
-#![cfg(target_arch = "aarch64")]
+//! The Arm runtime: NEON, dotprod and i8mm kernels of AArch64, portable ones of 32-bit Arm. Never depends on another runtime.
+#![cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 
 use std::sync::Arc;
 
@@ -7,13 +7,23 @@ use embdl_core::exec::CpuRuntime;
 use embdl_core::kernels::Kernels;
 use embdl_core::runtime::{Capabilities, RuntimeError};
 
+#[cfg(target_arch = "arm")]
+mod armv7;
+#[cfg(target_arch = "aarch64")]
 mod detect;
+#[cfg(target_arch = "aarch64")]
 mod kernels;
 
-/// Instruction set levels that can be used here, best first: "i8mm" and "dotprod" where the CPU has them, "neon".
+#[cfg(target_arch = "arm")]
+use armv7 as level;
+#[cfg(target_arch = "aarch64")]
+use level_of_aarch64 as level;
+
+/// Instruction set levels that can be used here, best first: "i8mm" and "dotprod" where the CPU has them, "neon"; "armv7" on
+/// 32 bits.
 #[must_use]
 pub fn isas() -> Vec<&'static str> {
-    detect::available().into_iter().map(detect::Level::name).collect()
+    level::isas()
 }
 
 /// The runtime "arm": every level of this CPU may be asked for at load; the default is what [`kernels`] takes.
@@ -21,7 +31,7 @@ pub fn isas() -> Vec<&'static str> {
 /// # Errors
 /// As for [`kernels`].
 pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
-    let isa = detect::select(None)?.name();
+    let isa = level::kernels(None)?.isa();
     Ok(CpuRuntime::new("arm", Capabilities { isa, isas: isas() }, kernels)
         .with_threads(embdl_threads::threads))
 }
@@ -31,5 +41,19 @@ pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
 /// # Errors
 /// If the level is unknown or absent here, or the CPU has no NEON.
 pub fn kernels(isa: Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError> {
-    Ok(Arc::new(kernels::ArmKernels::new(detect::select(isa)?)))
+    level::kernels(isa)
+}
+
+/// What `armv7` is on 32 bits.
+#[cfg(target_arch = "aarch64")]
+mod level_of_aarch64 {
+    use super::{Arc, Kernels, RuntimeError, detect, kernels::ArmKernels};
+
+    pub(crate) fn isas() -> Vec<&'static str> {
+        detect::available().into_iter().map(detect::Level::name).collect()
+    }
+
+    pub(crate) fn kernels(isa: Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError> {
+        Ok(Arc::new(ArmKernels::new(detect::select(isa)?)))
+    }
 }

@@ -7,19 +7,19 @@ use embdl_core::runtime::RuntimeError;
 /// Name of the environment variable that asks for a level where no argument does.
 pub const ISA_VARIABLE: &str = "EMBDL_ISA";
 
-/// Declares the levels, best first: token, name, and the features that the CPU must have.
+/// Declares the levels, best first: token, name, whether it is compiled in, and the features that the CPU must have.
 macro_rules! levels {
-    ($($(#[$doc:meta])* $token:ident $name:literal: $($feature:tt)&+;)+) => {
+    ($($(#[$doc:meta])* $token:ident $name:literal if $compiled:expr => $($feature:tt)&+;)+) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq)]
             pub struct $token(());
 
             impl $token {
-                /// The token, if the CPU has the level.
+                /// The token, if the level is compiled in and the CPU has it.
                 #[must_use]
                 pub fn detect() -> Option<Self> {
-                    ($(is_x86_feature_detected!($feature))&&+).then_some(Self(()))
+                    ($compiled && $(is_x86_feature_detected!($feature))&&+).then_some(Self(()))
                 }
             }
         )+
@@ -48,17 +48,20 @@ macro_rules! levels {
     };
 }
 
+/// Whether levels above SSE4.1 are compiled in.
+pub(crate) const WIDE: bool = cfg!(feature = "wide");
+
 levels! {
     /// 512-bit vectors with byte dot products: server CPUs since Cascade Lake and Zen 4.
-    Avx512Vnni "avx512vnni": "avx512f" & "avx512bw" & "avx512dq" & "avx512vl" & "avx512vnni" & "avx2" & "fma";
+    Avx512Vnni "avx512vnni" if WIDE => "avx512f" & "avx512bw" & "avx512dq" & "avx512vl" & "avx512vnni" & "avx2" & "fma";
     /// 512-bit vectors: server CPUs since Skylake.
-    Avx512 "avx512": "avx512f" & "avx512bw" & "avx512dq" & "avx512vl" & "avx2" & "fma";
+    Avx512 "avx512" if WIDE => "avx512f" & "avx512bw" & "avx512dq" & "avx512vl" & "avx2" & "fma";
     /// 256-bit vectors with byte dot products: Gracemont (Atom x7000E, N100), Alder Lake and later.
-    AvxVnni "avxvnni": "avxvnni" & "avx2" & "fma";
+    AvxVnni "avxvnni" if WIDE => "avxvnni" & "avx2" & "fma";
     /// 256-bit vectors and fused multiply-add: every larger x86 of the last ten years.
-    Avx2 "avx2": "avx2" & "fma";
+    Avx2 "avx2" if WIDE => "avx2" & "fma";
     /// 128-bit vectors: every Intel Atom since Silvermont; the Apollo Lake boards.
-    Sse41 "sse41": "sse4.1" & "ssse3";
+    Sse41 "sse41" if true => "sse4.1" & "ssse3";
 }
 
 /// [`Avx512Vnni`] with permutations of bytes (VBMI), which Ice Lake and Zen 4 have. It is no level of its own, because only the

@@ -32,11 +32,18 @@ pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
 /// # Errors
 /// If this CPU lacks the level, or has none of the levels.
 pub fn kernels(isa: Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError> {
+    // Only what is named here is compiled.
     Ok(match Level::select(isa)? {
-        Level::Avx512Vnni(token) => Arc::new(LevelKernels(token)),
-        Level::Avx512(token) => Arc::new(LevelKernels(token)),
-        Level::AvxVnni(token) => Arc::new(LevelKernels(token)),
-        Level::Avx2(token) => Arc::new(LevelKernels(token)),
         Level::Sse41(token) => Arc::new(LevelKernels(token)),
+        #[cfg(feature = "wide")]
+        Level::Avx512Vnni(token) => Arc::new(LevelKernels(token)),
+        #[cfg(feature = "wide")]
+        Level::Avx512(token) => Arc::new(LevelKernels(token)),
+        #[cfg(feature = "wide")]
+        Level::AvxVnni(token) => Arc::new(LevelKernels(token)),
+        #[cfg(feature = "wide")]
+        Level::Avx2(token) => Arc::new(LevelKernels(token)),
+        #[cfg(not(feature = "wide"))]
+        _ => unreachable!("without the feature, only SSE4.1 is detected"),
     })
 }

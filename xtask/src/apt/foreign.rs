@@ -44,6 +44,13 @@ impl<'a> Foreign<'a> {
         Ok(found.with_context(|| format!("{package} depends on nothing"))?.to_owned())
     }
 
+    /// Packages and all that they depend on, however deep.
+    pub(crate) fn with_dependencies(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut command = self.apt("apt-get");
+        command.args(["--simulate", "--no-install-recommends", "install"]).args(packages);
+        Ok(planned(&output(&mut command)?))
+    }
+
     /// Unpacks packages, each as `name` or `name=version`.
     pub(crate) fn unpack(&self, packages: &[&str]) -> Result<()> {
         let (list, folder) = (packages.join(" "), self.folder);
@@ -92,7 +99,24 @@ impl<'a> Foreign<'a> {
     }
 }
 
+/// The packages that a simulated installation would bring.
+fn planned(plan: &str) -> Vec<String> {
+    let name = |line: &str| Some(line.strip_prefix("Inst ")?.split(' ').next()?.to_owned());
+    plan.lines().filter_map(name).collect()
+}
+
 fn has_files(folder: &Path) -> bool {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.into_iter().any(|entry| entry.path().is_file() && entry.file_name() != "lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_names_what_it_brings() {
+        let plan = "Inst libc6 (2.36 Debian:12 [arm64]) []\nInst zlib1g (1:1.2 [arm64])\nConf libc6 (2.36)\n";
+        assert_eq!(planned(plan), ["libc6", "zlib1g"]);
+    }
 }

@@ -1,33 +1,35 @@
 //! Our runtime and its peers, taking turns on the same core. Turns are short, so what else the machine does meets all of
 //! them alike.
-mod kind;
+pub(super) mod kind;
 mod level;
-mod picture;
 mod program;
 mod record;
 mod table;
 mod tract;
 
 use super::models::{Network, Precision};
+use super::picture;
 use crate::process::{say, warn};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kind::Kind;
+pub(super) use level::native_python;
 use level::{Level, Peers, pinned};
 use program::Program;
 pub(super) use record::Circumstances;
 use record::{Outcome, Peer, Ran, Record};
 use std::path::{Path, PathBuf};
+pub(super) use table::geometric_mean;
 
 /// Which peers, and where to put what they took.
 #[derive(clap::Args)]
 pub(super) struct Options {
     /// Compare with peers, which take turns with our runtime on one core: ONNX Runtime, OpenVINO, ncnn, MNN, LiteRT,
-    /// tract.
+    /// tract; with --count, count the instructions of ONNX Runtime, ncnn, MNN and LiteRT.
     #[arg(long)]
     pub(super) peers: bool,
     /// Only these peers.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "peers")]
-    only: Vec<String>,
+    pub(super) only: Vec<String>,
     /// The first core that everything is pinned to.
     #[arg(long, default_value_t = 0)]
     pub(super) core: usize,
@@ -36,7 +38,7 @@ pub(super) struct Options {
     turns: usize,
     /// Draw the ratios: those of this run, and the newest of each in the file of `--json`.
     #[arg(long, value_name = "FILE", requires = "peers")]
-    svg: Option<PathBuf>,
+    pub(super) svg: Option<PathBuf>,
 }
 
 /// What a comparison needs beside its options.
@@ -56,16 +58,10 @@ pub(super) fn compare(
     setting: &Setting<'_>,
 ) -> Result<()> {
     let peers = Peers::at(Level::beside(setting.isa))?;
-    let known = || kind::ALL.iter().map(|kind| kind.name);
-    if let Some(unknown) = options.only.iter().find(|name| !known().any(|known| known == *name)) {
-        bail!("no peer is called {unknown}: {}", known().collect::<Vec<_>>().join(", "));
-    }
-    let is_wanted =
-        |kind: &&Kind| options.only.is_empty() || options.only.iter().any(|n| n == kind.name);
     let bench = Bench {
         setting,
         peers,
-        kinds: kind::ALL.iter().filter(is_wanted).collect(),
+        kinds: kind::named(&options.only)?,
         cores: cores(options.core, setting.threads),
         turns: options.turns.max(1),
     };
@@ -96,12 +92,14 @@ pub(super) fn compare(
             Some(json) => record::read(json)?,
             None => records,
         };
-        std::fs::write(file, picture::draw(&drawn))
-            .with_context(|| format!("writing {}", file.display()))?;
-        say(format!("wrote {}", file.display()));
+        let ratios: Vec<_> = drawn.iter().map(Record::ratio).collect();
+        picture::write(file, TITLE, &ratios)?;
     }
     Ok(())
 }
+
+/// What the picture says above the bars.
+const TITLE: &str = "Time of the fastest peer over ours: to the right of 1 ours is faster";
 
 struct Bench<'a> {
     setting: &'a Setting<'a>,
@@ -154,7 +152,7 @@ impl Bench<'_> {
 
     fn start_ours(&self, file: &Path) -> Result<Program> {
         let mut command = pinned(&self.cores, self.setting.runner);
-        command.arg("serve").arg(file).args(["--runtime", "native"]);
+        command.arg("serve").arg(file).args(["--runtime", "native", "--untuned"]);
         if let Some(isa) = self.setting.isa {
             command.args(["--isa", isa]);
         }
@@ -165,7 +163,7 @@ impl Bench<'_> {
     }
 
     fn start(&self, kind: &Kind, network: &Network, is_int8: bool) -> Result<(Program, u64)> {
-        let file = kind.file(network, is_int8, &self.peers)?;
+        let file = kind.file(network, is_int8)?;
         let mut command = if kind.name == kind::TRACT {
             tract::command(&self.peers, &self.cores)?
         } else {

@@ -3,9 +3,9 @@ use super::sensors::Sensors;
 use crate::process::{output, say};
 use crate::reach::Reached;
 use crate::remote::quoted;
+use crate::setup;
 use crate::targets::Target;
 use crate::workspace::root;
-use crate::{setup, toolchain};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
@@ -29,8 +29,9 @@ impl Place {
             }
             return Ok(vec![Self::Board(Box::new(board))]);
         }
-        if Target::read(target)?.triple.as_deref() == Some(toolchain::AARCH64) {
-            let runners = setup::aarch64()?.runners.into_iter();
+        let triple = Target::read(target)?.triple;
+        if let Some(machine) = triple.as_deref().and_then(setup::machine) {
+            let runners = setup::cross(machine)?.runners.into_iter();
             return Ok(runners
                 .map(|runner| Self::Here {
                     prefix: runner.command.split(' ').map(str::to_owned).collect(),

@@ -135,7 +135,7 @@ impl Image {
     /// Makes the board's own key by its own program, and lets ssh know it.
     fn host_key(&self, packages: &Path) -> Result<Vec<u8>> {
         let file = self.folder.join("host_key");
-        let mut words = setup::aarch64_emulator()?.into_iter();
+        let mut words = setup::emulator(&setup::AARCH64_LINUX)?.into_iter();
         let loader = library(packages, LOADER)?;
         let mut command = match words.next() {
             Some(emulator) => {

@@ -1,7 +1,7 @@
 //! Cargo with the compiler, the linker, the C library and the flags for a target.
 use crate::process::{cargo, find_program, say};
 use crate::targets::Target;
-use crate::toolchain::{self, AARCH64, Compiler};
+use crate::toolchain::{self, Compiler};
 use crate::workspace::root;
 use crate::{python, setup};
 use anyhow::{Context, Result, bail};
@@ -53,8 +53,8 @@ pub(super) fn compiler(
 
 /// Cargo for a triple with the C library that comes with its compiler.
 fn of_compiler(triple: &str) -> Result<Command> {
-    if triple == AARCH64 {
-        return Ok(setup::aarch64()?.compiler.cargo(&["build"]));
+    if let Some(machine) = setup::machine(triple) {
+        return Ok(setup::cross(machine)?.compiler.cargo(&["build"]));
     }
     let compiler = toolchain::pick(triple)?;
     say(&compiler.explanation);

@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "embdl-data",
             "embdl-file",
             "embdl-slots",
+            "embdl-threads",
             "rt-atom",
             "rt-arm",
             "rt-wgpu",

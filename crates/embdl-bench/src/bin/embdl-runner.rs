@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
-    Clock, FileTuner, Greeting, Input, RuntimeChoice, answer, check, choices, chosen, install,
-    nanoseconds, open, retest, roll_back, serve, time,
+    Clock, FileTuner, Greeting, Input, RuntimeChoice, Tune, answer, check, choices, chosen,
+    install, nanoseconds, open, retest, roll_back, serve, stay_on_fast_cores, time, tune,
 };
 use embdl_core::format::{self, Limits};
 use embdl_core::model::Model;
@@ -23,8 +23,9 @@ Usage:
   embdl-runner list
   embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N] [--threads N]
   embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--threads N]
-                     [--tune]
-  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--tune]
+                     [--tune | --untuned]
+  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--tune | --untuned]
+  embdl-runner tune  MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--seconds S] [--again]
   embdl-runner answer MODEL [--runtime NAME] [--isa LEVEL]
   embdl-runner install|check|roll-back FOLDER
 
@@ -33,13 +34,15 @@ of JSON. `serve` runs as often as each line of its input says and answers with t
 programs take turns. `answer` prints what the model
 answers to a known input. `install` puts what arrived in FOLDER/incoming into the slot that is not in use and turns
 FOLDER/current to it, if each model answers as the .answer beside it says; `check` tests the version in use, and
-`roll-back` turns to the one before. A loss of power leaves one of the two. --tune chooses kernels by measuring them, once a machine. --threads 0
-is as many as there are fast cores; the scalar reference has one. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+`roll-back` turns to the one before. A loss of power leaves one of the two. `tune` measures the kernels that each layer can
+run on, once for a problem and a machine, and says what that changes; `bench` and `serve` use what is known, with --tune
+measure what is not, and with --untuned choose by estimates. --threads 0 is as many as there are fast cores; the scalar reference has one. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
   qemu-aarch64 -cpu cortex-a57 embdl-runner test lenet-5.embdl --dataset fashion-mnist --isa neon
   embdl-runner bench lenet-5.embdl --runtime native --seconds 2
+  embdl-runner tune lenet-5.embdl --runtime native --threads 0
   embdl-runner answer lenet-5.embdl > lenet-5.answer
   embdl-runner check embdl
 ";
@@ -56,10 +59,13 @@ struct Arguments {
     seconds: Option<f64>,
     threads: Option<usize>,
     tune: bool,
+    untuned: bool,
+    again: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = parse()?;
+    stay_on_fast_cores();
     match arguments.command.as_str() {
         "list" => {
             for choice in choices() {
@@ -69,6 +75,7 @@ fn main() -> Result<()> {
         }
         "test" | "bench" => run(&arguments),
         "serve" => serve_requests(&arguments),
+        "tune" => measure_kernels(&arguments),
         "answer" => record_answer(&arguments),
         "install" | "check" | "roll-back" => version(&arguments),
         other => bail!("no command {other:?}\n\n{HELP}"),
@@ -140,6 +147,25 @@ fn serve_requests(arguments: &Arguments) -> Result<()> {
     Ok(serve(session.as_mut(), greeting, clock, stdin, stdout)?)
 }
 
+/// Measures the kernels of each of the chosen runtimes but the scalar one, which has no choice.
+fn measure_kernels(arguments: &Arguments) -> Result<()> {
+    let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
+    let file = ModelFile::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let model = format::read(file.bytes(), &Limits::default())
+        .with_context(|| format!("reading {}", path.display()))?;
+    let tuner = Arc::new(FileTuner::of_this_machine(Tune::Measure));
+    if arguments.again {
+        tuner.forget();
+    }
+    let seconds = arguments.seconds.unwrap_or(1.0);
+    for choice in wanted(arguments)?.iter().filter(|choice| choice.runtime != "reference") {
+        let report = tune(&model, choice, arguments.threads.unwrap_or(1), &tuner, seconds)
+            .with_context(|| format!("tuning for {} at {}", choice.runtime, choice.isa))?;
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
+}
+
 /// What the first of the chosen runtimes answers, the scalar reference where none is named.
 fn record_answer(arguments: &Arguments) -> Result<()> {
     let path = arguments.model.as_ref().with_context(|| format!("no MODEL given\n\n{HELP}"))?;
@@ -172,9 +198,11 @@ fn load(
     clock: Option<fn() -> u64>,
     arguments: &Arguments,
 ) -> Result<Box<dyn Session>> {
-    let tuner = arguments
-        .tune
-        .then(FileTuner::of_this_machine)
+    // What is answered must not depend on what was measured.
+    let is_timed = matches!(arguments.command.as_str(), "bench" | "serve") && !arguments.untuned;
+    let how = if arguments.tune { Tune::Measure } else { Tune::Remember };
+    let tuner = is_timed
+        .then(|| FileTuner::of_this_machine(how))
         .map(|tuner| Arc::new(tuner) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
     let threads = choice.threads(arguments.threads.unwrap_or(1));
@@ -217,6 +245,8 @@ fn parse() -> Result<Arguments> {
             Long("images") => arguments.images = Some(parser.value()?.parse()?),
             Long("threads") => arguments.threads = Some(parser.value()?.parse()?),
             Long("tune") => arguments.tune = true,
+            Long("untuned") => arguments.untuned = true,
+            Long("again") => arguments.again = true,
             Long("seconds") => arguments.seconds = Some(parser.value()?.parse()?),
             Value(value) if arguments.command.is_empty() => arguments.command = value.string()?,
             Value(value) if arguments.model.is_none() => arguments.model = Some(value.into()),
@@ -225,6 +255,9 @@ fn parse() -> Result<Arguments> {
     }
     if arguments.command.is_empty() {
         bail!("no command given\n\n{HELP}");
+    }
+    if arguments.tune && arguments.untuned {
+        bail!("--tune and --untuned contradict each other");
     }
     Ok(arguments)
 }

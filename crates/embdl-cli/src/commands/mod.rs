@@ -10,6 +10,7 @@ pub(crate) mod post_training;
 pub(crate) mod run;
 pub(crate) mod test;
 pub(crate) mod train;
+pub(crate) mod tune;
 pub(crate) mod untrained;
 pub(crate) mod zoo;
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use embdl_bench::{FileTuner, chosen, classify, nanoseconds, open};
+use embdl_bench::{FileTuner, Tune, chosen, classify, nanoseconds, open, stay_on_fast_cores};
 use embdl_core::format::{self, Limits};
 use embdl_core::op::Op;
 use embdl_core::runtime::{LoadOptions, Session, Tuner};
@@ -60,9 +60,12 @@ pub(crate) struct Args {
     /// Threads; 0 for as many as the machine has fast cores.
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
-    /// Choose kernels by measuring them; what was found is kept in the user's cache for this machine.
+    /// Measure the kernels that this machine is not tuned for yet; `embdl tune` does so for many models.
     #[arg(long)]
     tune: bool,
+    /// Choose kernels by estimates, whatever was measured here before.
+    #[arg(long, conflicts_with = "tune")]
+    untuned: bool,
 }
 
 #[derive(Serialize)]
@@ -90,8 +93,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     // Of several levels the best, which stands last.
     let choice = chosen(Some(&args.runtime), args.isa.as_deref())?.pop();
     let choice = choice.context("there is a runtime")?;
+    stay_on_fast_cores();
     let clock = Some(nanoseconds as fn() -> u64);
-    let tuner = args.tune.then(|| Arc::new(FileTuner::of_this_machine()) as Arc<dyn Tuner>);
+    let how = if args.tune { Tune::Measure } else { Tune::Remember };
+    let tuner =
+        (!args.untuned).then(|| Arc::new(FileTuner::of_this_machine(how)) as Arc<dyn Tuner>);
     let isa = Some(choice.isa.clone());
     let threads = args.threads;
     let release = Some(file.releaser());

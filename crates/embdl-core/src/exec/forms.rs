@@ -35,13 +35,14 @@ pub(super) fn problem(weight: &EncodedTensor<'_>, m: usize, quantized: bool) -> 
     RowsProblem { m, n, k, density, quantized, max_abs }
 }
 
-/// The forms that `weight` can take where `wanted` allows them, the one first that is expected to be the fastest.
+/// The forms that `weight` can take where `wanted` allows them, with their estimates, the one first that is expected to be
+/// the fastest.
 pub(super) fn forms(
     weight: &EncodedTensor<'_>,
     problem: &RowsProblem,
     wanted: WeightForm,
     kernels: &dyn Kernels,
-) -> Vec<Form> {
+) -> Vec<(Form, f32)> {
     let is_sparse = matches!(weight.layout, Layout::Sparse { .. });
     let allowed: &[RowsForm] = match wanted {
         WeightForm::Dense => &[RowsForm::Panels],
@@ -56,14 +57,17 @@ pub(super) fn forms(
     let mut costs: Vec<(RowsForm, f32)> = costs.collect();
     costs.sort_by(|a, b| a.1.total_cmp(&b.1));
     let entries = entry_count(weight);
-    let form = |&(form, _): &(RowsForm, f32)| match form {
-        RowsForm::Panels => Form::Dense,
-        RowsForm::Sparse => Form::Sparse { entries },
-        RowsForm::Ell => Form::Ell { entries, tile: kernels.tile_ell(problem.density) },
-        RowsForm::Codebook => Form::Codebook,
+    let form = |&(form, cost): &(RowsForm, f32)| {
+        let form = match form {
+            RowsForm::Panels => Form::Dense,
+            RowsForm::Sparse => Form::Sparse { entries },
+            RowsForm::Ell => Form::Ell { entries, tile: kernels.tile_ell(problem.density) },
+            RowsForm::Codebook => Form::Codebook,
+        };
+        (form, cost)
     };
-    let forms: Vec<Form> = costs.iter().map(form).collect();
-    if forms.is_empty() { alloc::vec![Form::Dense] } else { forms }
+    let forms: Vec<(Form, f32)> = costs.iter().map(form).collect();
+    if forms.is_empty() { alloc::vec![(Form::Dense, 1.0)] } else { forms }
 }
 
 /// Whether what the file holds can become `form`.

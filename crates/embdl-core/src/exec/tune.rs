@@ -20,6 +20,10 @@ const RUNS: usize = 5;
 pub(super) struct Candidate<'a> {
     /// Name of the kernel.
     pub(super) name: &'static str,
+    /// The estimate, in a unit that candidates share.
+    pub(super) cost: f32,
+    /// Whether factors are by this one's time.
+    pub(super) is_usual: bool,
     /// Makes the work; `None` if the weights do not suit the way after all.
     pub(super) build: &'a dyn Fn() -> Result<Option<Work>, RuntimeError>,
 }
@@ -52,17 +56,34 @@ pub(super) fn fastest(
         return Ok(Some(work));
     }
     let mut best: Option<(u64, &'static str, Work)> = None;
+    let mut times = Vec::new();
     for candidate in candidates {
         let Some(work) = (candidate.build)()? else { continue };
         let (time_ns, work) = measure(tuner, work, machine, values);
+        times.push((candidate, time_ns));
         if best.as_ref().is_none_or(|(fastest, ..)| time_ns < *fastest) {
             best = Some((time_ns, candidate.name, work));
+        }
+    }
+    if let Some(usual) = times.iter().find(|(candidate, _)| candidate.is_usual) {
+        for measured in times.iter().filter(|(candidate, _)| !candidate.is_usual) {
+            if let Some(factor) = factor(measured, usual) {
+                tuner.observe(measured.0.name, factor);
+            }
         }
     }
     Ok(best.map(|(_, name, work)| {
         tuner.learn(problem, name);
         work
     }))
+}
+
+/// How much longer one took beside the usual one than the estimates of both say; `None` where the clock is too coarse.
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn factor(measured: &(&Candidate<'_>, u64), usual: &(&Candidate<'_>, u64)) -> Option<f32> {
+    let ((candidate, time), (usual, usual_time)) = (measured, usual);
+    let factor = (*time as f32 / *usual_time as f32) * (usual.cost / candidate.cost);
+    (factor.is_finite() && factor > 0.0).then_some(factor)
 }
 
 /// The shortest run of `work` on some input, and the work.

@@ -17,6 +17,12 @@ pub unsafe trait Parallel: Send + Sync + fmt::Debug {
     /// Threads, the calling one included; at least 1.
     fn threads(&self) -> usize;
 
+    /// Into how many equal parts work is cut so that threads that take one after the other finish at about the same time:
+    /// as many as threads, unless their cores differ; no fewer.
+    fn shares(&self) -> usize {
+        self.threads()
+    }
+
     /// Calls `task(worker, index)` for all indices. Allocates nothing.
     fn for_each(&self, tasks: usize, task: &(dyn Fn(usize, usize) + Sync));
 }

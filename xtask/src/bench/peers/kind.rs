@@ -1,5 +1,5 @@
 //! The peers, and what each of them reads.
-use super::level::Peers;
+use super::level;
 use crate::bench::models::{Network, make_if_older};
 use crate::process::output;
 use anyhow::{Result, bail};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A peer by the name that `peers/runtimes.py` knows it by.
 #[derive(Debug)]
-pub(super) struct Kind {
-    pub(super) name: &'static str,
+pub(in crate::bench) struct Kind {
+    pub(in crate::bench) name: &'static str,
     fp32: Input,
     int8: Input,
 }
@@ -29,10 +29,10 @@ const fn made(how: &'static str, file: &'static str, last: &'static str) -> Inpu
 }
 
 /// The peer that is a program of its own and not called from Python.
-pub(super) const TRACT: &str = "tract";
+pub(in crate::bench) const TRACT: &str = "tract";
 
 /// All that are compared with, in the order of their turns.
-pub(super) const ALL: [Kind; 6] = [
+pub(in crate::bench) const ALL: [Kind; 6] = [
     Kind {
         name: "onnxruntime",
         fp32: Input::Onnx,
@@ -67,7 +67,7 @@ pub(super) const ALL: [Kind; 6] = [
 
 impl Kind {
     /// The file of `network` that this peer reads, made where it is missing. Errors: the reason why there is none.
-    pub(super) fn file(&self, network: &Network, is_int8: bool, peers: &Peers) -> Result<PathBuf> {
+    pub(in crate::bench) fn file(&self, network: &Network, is_int8: bool) -> Result<PathBuf> {
         if network.is_quantized {
             let reads_onnx = matches!(self.fp32, Input::Onnx);
             if !reads_onnx {
@@ -82,7 +82,7 @@ impl Kind {
                 let [file, last] = [file, last].map(|name| network.folder.join(name));
                 let converter = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/convert.py");
                 make_if_older(&last, &[&network.onnx, &converter], || {
-                    let mut command = peers.converter()?;
+                    let mut command = level::converter()?;
                     output(command.arg(how).arg(&network.onnx).arg(&file)).map(drop)
                 })?;
                 Ok(file)
@@ -92,10 +92,20 @@ impl Kind {
 }
 
 /// Length of the files of a model: the file itself, or those whose names go on after it.
-pub(super) fn len_bytes(file: &Path) -> u64 {
+pub(in crate::bench) fn len_bytes(file: &Path) -> u64 {
     let len = |path: &Path| path.metadata().map_or(0, |data| data.len());
     if file.exists() {
         return len(file);
     }
     ["param", "bin"].iter().map(|ending| len(&file.with_added_extension(ending))).sum()
+}
+
+/// The peers of these names, or all where none is named. Errors: there is no such peer.
+pub(in crate::bench) fn named(names: &[String]) -> Result<Vec<&'static Kind>> {
+    let known = || ALL.iter().map(|kind| kind.name);
+    if let Some(unknown) = names.iter().find(|name| !known().any(|known| known == *name)) {
+        bail!("no peer is called {unknown}: {}", known().collect::<Vec<_>>().join(", "));
+    }
+    let is_wanted = |kind: &&Kind| names.is_empty() || names.iter().any(|name| name == kind.name);
+    Ok(ALL.iter().filter(is_wanted).collect())
 }

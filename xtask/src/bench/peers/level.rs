@@ -136,16 +136,9 @@ impl Peers {
         Ok(())
     }
 
-    /// The command of a converter, which runs at full speed.
-    pub(super) fn converter(&self) -> Result<Command> {
-        let mut command = Command::new(Self::at(Level::Native)?.python);
-        command.arg("-B").arg(root().join("xtask/peers/convert.py"));
-        Ok(command)
-    }
-
     /// The command that changes a copy of a program.
     pub(super) fn masker(&self) -> Result<Command> {
-        let mut command = Command::new(Self::at(Level::Native)?.python);
+        let mut command = Command::new(native_python()?);
         command.arg(root().join("xtask/peers/mask.py"));
         Ok(command)
     }
@@ -200,6 +193,18 @@ impl Peers {
         program.run_once().with_context(|| format!("{peer} on {EMULATED_CPU}"))?;
         std::fs::write(&stamp, "").with_context(|| format!("writing {}", stamp.display()))
     }
+}
+
+/// The interpreter that has the peers for this machine, at full speed.
+pub(in crate::bench) fn native_python() -> Result<PathBuf> {
+    Ok(Peers::at(Level::Native)?.python)
+}
+
+/// The command of a converter, which runs at full speed.
+pub(super) fn converter() -> Result<Command> {
+    let mut command = Command::new(native_python()?);
+    command.arg("-B").arg(root().join("xtask/peers/convert.py"));
+    Ok(command)
 }
 
 /// A command that stays on these cores.

@@ -1,4 +1,5 @@
 //! What is kept of a comparison: our time, the peers' times, and everything that they depend on.
+use crate::bench::picture::Ratio;
 use crate::bench::records::{self, Provenance};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -97,9 +98,16 @@ impl Record {
         self
     }
 
-    /// What two records of the same thing have in common.
-    pub(in crate::bench) fn key(&self) -> (&str, &str, &str, usize) {
-        (&self.model, &self.precision, &self.isa, self.threads)
+    /// What a picture shows of it.
+    pub(in crate::bench) fn ratio(&self) -> Ratio<'_> {
+        Ratio {
+            model: &self.model,
+            precision: &self.precision,
+            isa: &self.isa,
+            threads: self.threads,
+            ratio: self.ratio_to_best_peer,
+            best: self.best().map_or("", |(name, _)| name),
+        }
     }
 }
 

@@ -117,7 +117,7 @@ fn mebibytes(len_bytes: u64) -> f64 {
 
 /// The geometric mean; 1 of no numbers.
 #[expect(clippy::cast_precision_loss, reason = "a count")]
-pub(super) fn geometric_mean(ratios: &[f64]) -> f64 {
+pub(in crate::bench) fn geometric_mean(ratios: &[f64]) -> f64 {
     (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len().max(1) as f64).exp()
 }
 

@@ -20,7 +20,7 @@ impl Lowering<'_, '_> {
         }
         let problem = self.problem(conv, self.needed_weight()?);
         let ways = self.likely_ways(&problem);
-        if let Some(tuner) = self.options.tuner.as_deref()
+        if let Some(tuner) = self.measuring()
             && let Some(work) = self.fastest(tuner, conv, &problem, &ways)?
         {
             return Ok(work);
@@ -33,8 +33,8 @@ impl Lowering<'_, '_> {
         self.gemm_convolution(conv)
     }
 
-    /// The ways that may be taken beside GEMM: all of the runtime's where they are measured, else those that are estimated to
-    /// be faster, the fastest first. Not all weights suit all of them.
+    /// The ways that may be taken beside GEMM: all of the runtime's where they are measured, the one that is known to be the
+    /// fastest, or those that are estimated to be faster, the fastest first. Not all weights suit all of them.
     pub(super) fn likely_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
         if self.is_frugal {
             return Vec::new();
@@ -44,10 +44,45 @@ impl Lowering<'_, '_> {
         } else {
             self.kernels.conv_f32_ways(problem)
         };
-        if self.options.tuner.is_some() {
-            return ways;
+        match self.options.tuner.as_deref() {
+            Some(tuner) if tuner.measures() => ways,
+            Some(tuner) => self.remembered_ways(tuner, problem, ways),
+            None => cheaper_than_gemm(ways, problem),
         }
+    }
+
+    /// The way that the tuner knows to be the fastest, if it is one of these, or those that its factors make faster than GEMM.
+    fn remembered_ways(
+        &self,
+        tuner: &dyn Tuner,
+        problem: &ConvProblem,
+        mut ways: Vec<ConvWay>,
+    ) -> Vec<ConvWay> {
+        let (kind, what) = self.usual_kernel();
+        match tuner.known(&tune::describe(problem, self.kernels.isa(), what)) {
+            Some(known) if known == self.kernels.kernel_name(kind) => return Vec::new(),
+            Some(known) if ways.iter().any(|way| way.name == known) => {
+                ways.retain(|way| way.name == known);
+                return ways;
+            }
+            _ => {}
+        }
+        ways.iter_mut().for_each(|way| way.cost *= tuner.factor(way.name));
         cheaper_than_gemm(ways, problem)
+    }
+
+    /// The kernel that every convolution can run on, and what such problems are called.
+    fn usual_kernel(&self) -> (KernelKind, &'static str) {
+        if self.quantized() {
+            (KernelKind::GemmQ8, "conv q8")
+        } else {
+            (KernelKind::GemmF32, "conv f32")
+        }
+    }
+
+    /// The tuner, where it measures what it does not know.
+    pub(super) fn measuring(&self) -> Option<&dyn Tuner> {
+        self.options.tuner.as_deref().filter(|tuner| tuner.measures())
     }
 
     /// What the runtime is asked for ways of its own for.
@@ -74,17 +109,23 @@ impl Lowering<'_, '_> {
         if ways.is_empty() {
             return Ok(None);
         }
-        let (kind, what) = if self.quantized() {
-            (KernelKind::GemmQ8, "conv q8")
-        } else {
-            (KernelKind::GemmF32, "conv f32")
-        };
+        let (kind, what) = self.usual_kernel();
         let gemm = || self.gemm_convolution(conv).map(Some);
         let own: Vec<_> =
             ways.iter().map(|way| move || self.own_convolution(conv, problem, way)).collect();
-        let mut candidates = vec![Candidate { name: self.kernels.kernel_name(kind), build: &gemm }];
-        let named = ways.iter().zip(&own);
-        candidates.extend(named.map(|(way, build)| Candidate { name: way.name, build }));
+        let mut candidates = vec![Candidate {
+            name: self.kernels.kernel_name(kind),
+            cost: problem.gemm_cost(),
+            is_usual: true,
+            build: &gemm,
+        }];
+        let own = ways.iter().zip(&own).map(|(way, build)| Candidate {
+            name: way.name,
+            cost: way.cost,
+            is_usual: false,
+            build,
+        });
+        candidates.extend(own);
         let to = self.to();
         let values = tune::Values {
             input: self.from(),

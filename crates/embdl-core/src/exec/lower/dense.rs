@@ -1,5 +1,6 @@
 //! Dense layers: which form their weights take, by estimate or by measuring, and the work of each form.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::super::forms::{self, Form};
@@ -8,7 +9,7 @@ use super::super::tune::{self, Candidate};
 use super::super::weights;
 use super::super::work::{Dense, Machine, Work, is_worth_sharing};
 use super::{Lowering, Need};
-use crate::kernels::KernelKind;
+use crate::kernels::{KernelKind, RowsProblem};
 use crate::model::EncodedTensor;
 use crate::runtime::{RuntimeError, Tuner};
 
@@ -16,13 +17,13 @@ impl Lowering<'_, '_> {
     pub(super) fn dense(&self) -> Result<Work, RuntimeError> {
         let weight = self.needed_weight()?;
         let forms = self.forms(weight);
-        if let Some(tuner) = self.options.tuner.as_deref()
+        if let Some(tuner) = self.measuring()
             && forms.len() > 1
             && let Some(work) = self.fastest_form(tuner, weight, &forms)?
         {
             return Ok(work);
         }
-        for &form in &forms {
+        for &(form, _) in &forms {
             if let Some(work) = self.in_form(weight, form)? {
                 return Ok(work);
             }
@@ -39,7 +40,7 @@ impl Lowering<'_, '_> {
         let quantized = self.quantized();
         let tile = if quantized { self.kernels.tile_q8() } else { self.kernels.tile_f32() };
         let mut need = Need::default();
-        for form in self.forms(weight) {
+        for (form, _) in self.forms(weight) {
             let parts = n.div_ceil(self.part_width(weight, form));
             let bytes = forms::form_bytes(form, n, k, quantized, tile)?;
             let bytes =
@@ -49,15 +50,47 @@ impl Lowering<'_, '_> {
         Some(need)
     }
 
-    /// The forms that the weights may be given: all that they can take where they are measured, else the one that is estimated
-    /// to be the fastest.
-    fn forms(&self, weight: &EncodedTensor<'_>) -> Vec<Form> {
+    /// The forms that the weights may be given, and their estimates: all that they can take where they are measured, else the
+    /// one that is known or estimated to be the fastest.
+    fn forms(&self, weight: &EncodedTensor<'_>) -> Vec<(Form, f32)> {
         let problem = forms::problem(weight, self.from().shape.dim(0), self.quantized());
         let mut forms = forms::forms(weight, &problem, self.options.weights, self.kernels);
-        if self.options.tuner.is_none() || self.is_frugal {
-            forms.truncate(1);
+        if self.measuring().is_some() && !self.is_frugal {
+            return forms;
         }
+        if let Some(tuner) = self.options.tuner.as_deref() {
+            let known = tuner.known(&self.describe_rows(&problem));
+            let is_known = |form: &Form| known.as_deref() == Some(self.form_kernel(*form));
+            if let Some(at) = forms.iter().position(|(form, _)| is_known(form)) {
+                forms.swap(0, at);
+            } else {
+                let cost = |(form, cost): &(Form, f32)| match form {
+                    Form::Dense => *cost,
+                    _ => cost * tuner.factor(self.form_kernel(*form)),
+                };
+                forms.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+            }
+        }
+        forms.truncate(1);
         forms
+    }
+
+    /// What a choice among forms is remembered by.
+    fn describe_rows(&self, problem: &RowsProblem) -> String {
+        tune::describe_rows(problem, self.kernels.isa(), self.parallel.threads())
+    }
+
+    /// The kernel that runs a form.
+    fn form_kernel(&self, form: Form) -> &'static str {
+        let quantized = self.quantized();
+        self.kernels.kernel_name(match form {
+            Form::Dense if quantized => KernelKind::GemmQ8,
+            Form::Dense => KernelKind::GemmF32,
+            Form::Sparse { .. } if quantized => KernelKind::SparseQ8,
+            Form::Sparse { .. } => KernelKind::SparseF32,
+            Form::Ell { .. } => KernelKind::EllQ8,
+            Form::Codebook => KernelKind::CodebookQ8,
+        })
     }
 
     /// The fastest form by measurement.
@@ -65,23 +98,21 @@ impl Lowering<'_, '_> {
         &self,
         tuner: &dyn Tuner,
         weight: &EncodedTensor<'_>,
-        forms: &[Form],
+        forms: &[(Form, f32)],
     ) -> Result<Option<Work>, RuntimeError> {
-        let quantized = self.quantized();
-        let name = |form: &Form| {
-            self.kernels.kernel_name(match form {
-                Form::Dense if quantized => KernelKind::GemmQ8,
-                Form::Dense => KernelKind::GemmF32,
-                Form::Sparse { .. } if quantized => KernelKind::SparseQ8,
-                Form::Sparse { .. } => KernelKind::SparseF32,
-                Form::Ell { .. } => KernelKind::EllQ8,
-                Form::Codebook => KernelKind::CodebookQ8,
-            })
+        let builds: Vec<_> =
+            forms.iter().map(|&(form, _)| move || self.in_form(weight, form)).collect();
+        let candidate = |(&(form, cost), build)| Candidate {
+            name: self.form_kernel(form),
+            cost,
+            is_usual: form == Form::Dense,
+            build,
         };
-        let builds: Vec<_> = forms.iter().map(|&form| move || self.in_form(weight, form)).collect();
-        let named = forms.iter().zip(&builds);
-        let candidates: Vec<Candidate<'_>> =
-            named.map(|(form, build)| Candidate { name: name(form), build }).collect();
+        let candidates: Vec<Candidate<'_>> = forms
+            .iter()
+            .zip(builds.iter().map(|build| build as &dyn Fn() -> _))
+            .map(candidate)
+            .collect();
         let to = self.to();
         let values = tune::Values {
             input: self.from(),
@@ -89,8 +120,8 @@ impl Lowering<'_, '_> {
             scratch_bytes: 0,
         };
         let machine = Machine { kernels: self.kernels, parallel: self.parallel };
-        let problem = forms::problem(weight, self.from().shape.dim(0), quantized);
-        let problem = tune::describe_rows(&problem, self.kernels.isa(), self.parallel.threads());
+        let problem = forms::problem(weight, self.from().shape.dim(0), self.quantized());
+        let problem = self.describe_rows(&problem);
         tune::fastest(tuner, &problem, &candidates, machine, values)
     }
 
@@ -149,11 +180,11 @@ impl Lowering<'_, '_> {
             Form::Sparse { entries } => (entries.saturating_mul(8), 4),
             Form::Ell { entries, tile } => (entries.saturating_mul(4), tile.rows),
         };
-        let threads = self.parallel.threads();
-        if self.from().shape.dim(0) > 1 || threads == 1 || !is_worth_sharing(products as u64) {
+        let shares = self.parallel.shares();
+        if self.from().shape.dim(0) > 1 || shares == 1 || !is_worth_sharing(products as u64) {
             return n;
         }
-        n.div_ceil(threads).next_multiple_of(step)
+        n.div_ceil(shares).next_multiple_of(step)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::kernels::WindowGeometry;
 use crate::kernels::parallel::{Parallel, for_each_piece};
 
-/// Fewer taps than this are not shared out, and fewer than that not in more bands than threads: each band reads the lines at
+/// Fewer taps than this are not shared out, and fewer than that not in more bands than shares: each band reads the lines at
 /// its edges again and prepares the weights of all channels. On two cores of an AMD EPYC with AVX-512 VNNI, 7x7 results of
 /// 1024 channels took 9 microseconds in one band and 12 in four; 56x56 of 128 took 36 and 30.
 const FEW_TAPS: usize = 1 << 19;
@@ -23,11 +23,11 @@ pub(super) fn for_each_band<T: Send + Sync>(
         .zip(out.chunks_exact_mut(geometry.output_len() * size));
     let height = geometry.output[0];
     let taps = geometry.output_len() * geometry.kernel[0] * geometry.kernel[1];
-    let wanted = match parallel.threads() {
+    let wanted = match parallel.shares() {
         1 => 1,
         _ if taps < FEW_TAPS => 1,
-        threads if taps < MANY_TAPS => threads,
-        threads => 2 * threads,
+        shares if taps < MANY_TAPS => shares,
+        shares => 2 * shares,
     };
     let rows = height.div_ceil(wanted);
     let cut = |first: usize| geometry.of_rows(first..height.min(first + rows));

@@ -142,7 +142,7 @@ impl<W: Sync> Conv<W> {
         if self.block == 0 {
             // Pixels of all samples stand one after the other.
             let m = input.len() / depth;
-            let rows = rows_of_a_task(m, parallel.threads());
+            let rows = rows_of_a_task(m, parallel.shares());
             for_each_piece(parallel, out, rows * row, &mut [(); 0], |index, out, _| {
                 let first = index * rows;
                 let m = rows.min(m - first);
@@ -186,20 +186,20 @@ impl<W: Sync> Conv<W> {
     }
 }
 
-/// Rows of a matrix product that one task takes: the same for each thread, twice if there are enough, so that one that is
+/// Rows of a matrix product that one task takes: the same for each share of the threads, twice if there are enough, so that one that is
 /// late can leave some to the others. Whole tiles, where that makes the parts hardly less even.
 ///
 /// No task is left with a single row of several: kernels sum one row alone in another order than rows of tiles, and a
 /// result must not depend on the number of threads.
-pub(super) fn rows_of_a_task(m: usize, threads: usize) -> usize {
+pub(super) fn rows_of_a_task(m: usize, shares: usize) -> usize {
     /// Tiles of the levels: 14, 12, 8, 6, 4 rows and common multiples.
     const TILES: [usize; 6] = [84, 28, 14, 12, 8, 4];
     /// Rows of a task that are worth handing out.
     const ENOUGH: usize = 56;
-    if threads == 1 || m < 4 {
+    if shares == 1 || m < 4 {
         return m.max(1);
     }
-    let tasks = if m >= 2 * threads * ENOUGH { 2 * threads } else { threads };
+    let tasks = if m >= 2 * shares * ENOUGH { 2 * shares } else { shares };
     let even = m.div_ceil(tasks).max(2);
     let whole = TILES.iter().map(|&tile| even.next_multiple_of(tile));
     let mut rows = whole.into_iter().find(|rows| 20 * (rows - even) <= even).unwrap_or(even);

@@ -97,7 +97,7 @@ impl<W: Sync> Dense<W> {
             return;
         }
         let k = input.len() / self.m;
-        let rows = rows_of_a_task(self.m, parallel.threads());
+        let rows = rows_of_a_task(self.m, parallel.shares());
         for_each_piece(parallel, out, rows * self.n * size, &mut [(); 0], |index, out, _| {
             let first = index * rows;
             let m = rows.min(self.m - first);

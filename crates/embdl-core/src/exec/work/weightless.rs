@@ -76,7 +76,7 @@ fn for_each_part(
     if parallel.threads() == 1 || out.is_empty() {
         return each(0, out);
     }
-    let len = out.len().div_ceil(2 * parallel.threads()).next_multiple_of(LINE * row);
+    let len = out.len().div_ceil(2 * parallel.shares()).next_multiple_of(LINE * row);
     for_each_piece(parallel, out, len, &mut [(); 0], |index, out, _| each(index * len, out));
 }
 
@@ -164,7 +164,7 @@ impl Weightless {
             }
             Self::Lrn(lrn, channels) => {
                 let (input, out) = (floats(), cast_slice_mut(out));
-                let rows = rows_of_a_task(input.len() / channels, parallel.threads()) * channels;
+                let rows = rows_of_a_task(input.len() / channels, parallel.shares()) * channels;
                 for_each_piece(parallel, out, rows, &mut [(); 0], |index, out: &mut [f32], _| {
                     let input = &input[index * rows..][..out.len()];
                     kernels.lrn_f32(lrn, *channels, input, out);

@@ -1,8 +1,10 @@
-//! The ratios as a picture: a bar for each model, to the right of the line at 1 where ours is faster than the best peer.
-use super::record::Record;
-use super::table::geometric_mean;
-use crate::bench::models::{Precision, ZOO};
+//! The ratios as a picture: a bar for each model, to the right of the line at 1 where ours takes less than the best peer.
+use super::models::{Precision, ZOO};
+use super::peers::geometric_mean;
+use crate::process::say;
+use anyhow::{Context, Result};
 use core::fmt::Write as _;
+use std::path::Path;
 
 /// Sizes in pixels: names of models, one column of bars, one row, the head, what follows a bar, a border.
 const NAMES: f64 = 112.0;
@@ -13,6 +15,19 @@ const WORDS: f64 = 108.0;
 const BORDER: f64 = 12.0;
 const STYLE: &str = "text{font:12px sans-serif;fill:#222}.s{font-size:10.5px;fill:#555}.h{font-weight:bold}\
                      .g{stroke:#ddd}.one{stroke:#222;stroke-width:1.5}.win{fill:#3a78b5}.loss{fill:#d9822b}";
+
+/// What a picture shows of a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ratio<'a> {
+    pub(super) model: &'a str,
+    pub(super) precision: &'a str,
+    pub(super) isa: &'a str,
+    pub(super) threads: usize,
+    /// What the best peer takes over what ours takes; absent where no peer ran.
+    pub(super) ratio: Option<f64>,
+    /// The best peer.
+    pub(super) best: &'a str,
+}
 
 /// Rows of one precision: a name, and for each column of bars what is drawn there.
 struct Group {
@@ -25,18 +40,26 @@ struct Bar {
     words: String,
 }
 
-/// Draws the newest record of each model, precision and level as SVG that needs nothing else.
-pub(super) fn draw(records: &[Record]) -> String {
-    let newest = newest(records);
+/// Writes the picture of [`draw`] to a file.
+pub(super) fn write(file: &Path, title: &str, ratios: &[Ratio<'_>]) -> Result<()> {
+    std::fs::write(file, draw(title, ratios))
+        .with_context(|| format!("writing {}", file.display()))?;
+    say(format!("wrote {}", file.display()));
+    Ok(())
+}
+
+/// Draws the newest of each model, precision and level, on one thread, as SVG that needs nothing else.
+fn draw(title: &str, ratios: &[Ratio<'_>]) -> String {
+    let newest = newest(ratios);
     let mut isas: Vec<&str> = Vec::new();
-    for record in &newest {
-        if !isas.contains(&record.isa.as_str()) {
-            isas.push(&record.isa);
+    for ratio in &newest {
+        if !isas.contains(&ratio.isa) {
+            isas.push(ratio.isa);
         }
     }
     let groups: Vec<Group> =
         Precision::ALL.iter().filter_map(|&precision| group(&newest, precision, &isas)).collect();
-    let ratios = newest.iter().filter_map(|record| record.ratio_to_best_peer);
+    let ratios = newest.iter().filter_map(|record| record.ratio);
     let (low, high) =
         ratios.fold((0.5, 2.0), |(low, high): (f64, f64), r| (low.min(r), high.max(r)));
     let scale = Scale { low: low.log2().floor(), high: high.log2().ceil() };
@@ -47,7 +70,6 @@ pub(super) fn draw(records: &[Record]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\">\n<style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
-    let title = "Time of the fastest peer over ours: to the right of 1 ours is faster";
     text(&mut svg, [BORDER, 20.0], "h", title);
     for (at, isa) in isas.iter().enumerate() {
         let left = column(at);
@@ -112,39 +134,38 @@ impl Scale {
     }
 }
 
-fn newest(records: &[Record]) -> Vec<&Record> {
-    let mut newest: Vec<&Record> = Vec::new();
-    for record in records {
-        newest.retain(|other| other.key() != record.key());
-        newest.push(record);
+fn newest<'a>(ratios: &[Ratio<'a>]) -> Vec<Ratio<'a>> {
+    let key = |ratio: &Ratio<'a>| (ratio.model, ratio.precision, ratio.isa);
+    let mut newest: Vec<Ratio<'a>> = Vec::new();
+    for ratio in ratios.iter().filter(|ratio| ratio.threads == 1) {
+        newest.retain(|other| key(other) != key(ratio));
+        newest.push(*ratio);
     }
-    newest.retain(|record| record.threads == 1);
-    let place = |record: &Record| ZOO.iter().position(|name| *name == record.model);
-    newest.sort_by_key(|record| place(record).unwrap_or(ZOO.len()));
+    let place = |ratio: &Ratio<'a>| ZOO.iter().position(|name| *name == ratio.model);
+    newest.sort_by_key(|ratio| place(ratio).unwrap_or(ZOO.len()));
     newest
 }
 
 /// The rows of a precision, and their geometric mean; nothing where it has none.
-fn group(newest: &[&Record], precision: Precision, isas: &[&str]) -> Option<Group> {
-    let of: Vec<&&Record> =
+fn group(newest: &[Ratio<'_>], precision: Precision, isas: &[&str]) -> Option<Group> {
+    let of: Vec<&Ratio<'_>> =
         newest.iter().filter(|record| record.precision == precision.name()).collect();
-    let mut names: Vec<&str> = of.iter().map(|record| record.model.as_str()).collect();
+    let mut names: Vec<&str> = of.iter().map(|record| record.model).collect();
     names.dedup();
     let mut rows: Vec<(String, Vec<Option<Bar>>)> = names
         .iter()
         .map(|name| {
             let bar = |isa: &&str| {
                 let record = of.iter().find(|r| r.model == *name && r.isa == *isa)?;
-                let ratio = record.ratio_to_best_peer?;
-                let best = record.best().map_or("", |(name, _)| name);
-                Some(Bar { ratio, words: format!("{ratio:.2} {best}") })
+                let ratio = record.ratio?;
+                Some(Bar { ratio, words: format!("{ratio:.2} {}", record.best) })
             };
             ((*name).to_owned(), isas.iter().map(bar).collect())
         })
         .collect();
     let means = isas.iter().map(|isa| {
         let of = of.iter().filter(|record| record.isa == *isa);
-        let ratios: Vec<f64> = of.filter_map(|record| record.ratio_to_best_peer).collect();
+        let ratios: Vec<f64> = of.filter_map(|record| record.ratio).collect();
         let ratio = geometric_mean(&ratios);
         (ratios.len() > 1).then(|| Bar { ratio, words: format!("{ratio:.2}") })
     });
@@ -169,18 +190,22 @@ fn text(svg: &mut String, [x, y]: [f64; 2], class: &str, words: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::pretend;
     use super::*;
+
+    fn pretend<'a>([model, precision, isa]: [&'a str; 3], ratio: f64) -> Ratio<'a> {
+        Ratio { model, precision, isa, threads: 1, ratio: Some(ratio), best: "fast" }
+    }
 
     #[test]
     fn the_newest_of_each_is_drawn_on_its_side_of_the_line() {
-        let records = [
-            pretend("lenet-5", "fp32", "avx2", [1, 8]),
-            pretend("lenet-5", "fp32", "avx2", [40, 60]),
-            pretend("vgg-16", "fp32", "avx2", [60, 40]),
-            pretend("vgg-16", "int8", "sse41", [60, 60]),
+        let ratios = [
+            pretend(["lenet-5", "fp32", "avx2"], 8.0),
+            pretend(["lenet-5", "fp32", "avx2"], 1.5),
+            Ratio { threads: 2, ..pretend(["lenet-5", "fp32", "avx2"], 4.0) },
+            pretend(["vgg-16", "fp32", "avx2"], 1.0 / 1.5),
+            pretend(["vgg-16", "int8", "sse41"], 1.0),
         ];
-        let svg = draw(&records);
+        let svg = draw("Ratios", &ratios);
         let count = |part: &str| svg.matches(part).count();
         // The geometric mean of 1.5 and 0.67 is 1.
         assert_eq!((count("class=\"win\""), count("class=\"loss\"")), (3, 1), "{svg}");
