@@ -4,6 +4,10 @@ use core::fmt::Write;
 use std::borrow::Cow;
 
 use crate::support::Small;
+use embdl_core::metadata::Metadata;
+use embdl_core::model::{Coder, EncodedTensor, Layout, Model, Node, Scales, Stream, Value, Values};
+use embdl_core::op::{Activation, Dense, Op};
+use embdl_core::tensor::{Shape, ValueType};
 use proptest::prelude::*;
 use rt_myriad::blob::{
     self, Blob, BlobError, Desc, Description, ElementType, Io, Location, Order, Params, Stage,
@@ -89,6 +93,42 @@ fn what_does_not_fit_is_an_error_before_any_transfer() {
     let options = CompileOptions { shaves: 13, ..CompileOptions::default() };
     let error = compile(&small.model(), &options).unwrap_err();
     assert!(matches!(error, CompileError::Shaves { asked: 13 }));
+}
+
+/// A fully connected layer with 400 million weights, all of which are one value that takes no bytes.
+#[test]
+fn huge_weights_are_refused_before_they_are_unpacked() {
+    let weight = EncodedTensor {
+        shape: Shape::matrix(20_000, 20_000),
+        scales: Scales::None,
+        values: Values::CodebookF32(vec![0.5]),
+        layout: Layout::Dense,
+        symbols: Stream { coder: Coder::Raw { bits: 0 }, bytes: &[] },
+        gaps: None,
+    };
+    let value =
+        |name: &str| Value { name: name.into(), kind: ValueType::f32(Shape::matrix(1, 20_000)) };
+    let model = Model {
+        name: "huge".into(),
+        values: vec![value("in"), value("out")],
+        nodes: vec![Node {
+            name: "dense".into(),
+            op: Op::Dense(Dense { activation: Activation::None }),
+            inputs: vec![0],
+            output: 1,
+            weight: Some(0),
+            bias: None,
+        }],
+        tensors: vec![weight],
+        inputs: vec![0],
+        outputs: vec![1],
+        metadata: Metadata::default(),
+    };
+    let error = compile(&model, &CompileOptions::default()).unwrap_err();
+    assert!(
+        matches!(error, CompileError::TooLarge { needed: 800_000_000, allowed: 335_544_320, .. }),
+        "{error}"
+    );
 }
 
 #[test]
