@@ -47,7 +47,7 @@ impl<'a> Program<'a> {
     /// If one cannot.
     pub fn new(blob: Blob<'a>, arithmetic: Arithmetic) -> Result<Self, ExecuteError> {
         for (stage, of) in blob.stages.iter().enumerate() {
-            check(&blob, of).map_err(|reason| ExecuteError { stage, kind: of.kind, reason })?;
+            check(of).map_err(|reason| ExecuteError { stage, kind: of.kind, reason })?;
         }
         let uses_cmx = blob.stages.iter().flat_map(|stage| &stage.buffers);
         let uses_cmx = uses_cmx.clone().any(|tensor| tensor.location == Location::Cmx);
@@ -185,7 +185,7 @@ fn tensors_needed(kind: StageKind) -> Option<usize> {
 }
 
 /// Says what is wrong with a stage; afterwards it runs without a look at bounds.
-fn check(blob: &Blob<'_>, stage: &Stage) -> Result<(), &'static str> {
+fn check(stage: &Stage) -> Result<(), &'static str> {
     let needed = tensors_needed(stage.kind).ok_or("the emulator has no such kernel")?;
     if stage.kind == StageKind::NONE {
         return Ok(());
@@ -275,7 +275,6 @@ fn check(blob: &Blob<'_>, stage: &Stage) -> Result<(), &'static str> {
     }?;
     let scratch = stage.buffers.get(3).filter(|_| stage.kind == StageKind::IM2COL_CONVOLUTION);
     let overlapping = scratch.is_some_and(|scratch| overlaps(scratch, output));
-    let _ = blob;
     if overlapping { Err("its scratch is its result") } else { Ok(()) }
 }
 
