@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::runtimes::RuntimeChoice;
+
 /// The machine that a number was measured on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
@@ -16,7 +18,8 @@ pub struct Machine {
     pub system: String,
     /// Frequency governor of the first core, where the system says it.
     pub governor: Option<String>,
-    /// Whether an emulator runs this program, as far as the caller said (`EMBDL_EMULATED` holds the CPU model).
+    /// Whether an emulator runs this program, as far as the caller said (`EMBDL_EMULATED` holds the CPU model), or its device is
+    /// emulated.
     pub emulated: bool,
 }
 
@@ -34,6 +37,21 @@ impl Machine {
             governor: governor.map(|text| text.trim().to_owned()).filter(|_| emulated.is_none()),
             emulated: emulated.is_some(),
         }
+    }
+}
+
+impl Machine {
+    /// The machine that a runtime computes on: a stick is another than this one, and may be emulated.
+    #[must_use]
+    pub fn of(choice: &RuntimeChoice) -> Self {
+        let mut machine = Self::detect();
+        if choice.runtime == "myriad" {
+            let sticks = std::env::var("EMBDL_MYRIAD").unwrap_or_default();
+            machine.emulated |= sticks.starts_with("emulated");
+            machine.cpu = format!("Movidius MA2450 at {}", machine.cpu);
+            machine.governor = None;
+        }
+        machine
     }
 }
 

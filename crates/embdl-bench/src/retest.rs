@@ -141,7 +141,7 @@ pub fn retest(
         (correct as f64 / dataset.len().max(1) as f64, dataset.len() as f64 / seconds.max(1e-9));
     Ok(RetestReport {
         choice: choice.clone(),
-        machine: Machine::detect(),
+        machine: Machine::of(choice),
         images: dataset.len(),
         accuracy,
         outputs_sha256: hex(&hash.finalize()),

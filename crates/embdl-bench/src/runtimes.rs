@@ -7,26 +7,31 @@ use serde::{Deserialize, Serialize};
 /// One runtime at one instruction set level.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuntimeChoice {
-    /// "reference", "atom", "arm", "wgpu".
+    /// "reference", "atom", "arm", "wgpu", "myriad".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "armv7", "wgsl".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "armv7", "wgsl", "shave".
     pub isa: String,
 }
 
 impl RuntimeChoice {
-    /// How many of `asked` threads it can be loaded for: the scalar reference has one.
+    /// How many of `asked` threads it can be loaded for: the scalar reference has one, and so has a device.
     #[must_use]
     pub fn threads(&self, asked: usize) -> usize {
-        if self.runtime == "reference" { 1 } else { asked }
+        if ["reference", "myriad"].contains(&&*self.runtime) { 1 } else { asked }
     }
 }
 
 /// The GPU, in builds with the feature `wgpu`. It runs where it is asked for, since what opens may be a program on the CPU.
 const GPU: &str = "wgpu";
 
-/// Every CPU runtime at every level that can be used here, the scalar reference first.
+/// Every runtime of a CPU at every level that can be used here, the scalar reference first. Sticks are there only where the
+/// environment variable `EMBDL_MYRIAD` chooses them, in builds with the feature `myriad`.
 #[must_use]
 pub fn choices() -> Vec<RuntimeChoice> {
+    let is_chosen = std::env::var_os("EMBDL_MYRIAD").is_some_and(|value| !value.is_empty());
+    if is_chosen && cfg!(feature = "myriad") {
+        return of(&["reference", "atom", "arm", "myriad"]);
+    }
     of(&["reference", "atom", "arm"])
 }
 
@@ -100,6 +105,8 @@ pub fn open(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
         "native" => Ok(Box::new(Reference::runtime())),
         #[cfg(feature = "wgpu")]
         GPU => Ok(Box::new(rt_wgpu::Wgpu::detect()?)),
+        #[cfg(feature = "myriad")]
+        "myriad" => Ok(Box::new(rt_myriad::Myriad::detect()?)),
         _ => Err(RuntimeError::NotDetected {
             runtime: "named",
             needed: "runtime of this name for its architecture",
@@ -120,6 +127,15 @@ mod tests {
             assert!(runtime.capabilities().isas.iter().any(|isa| *isa == choice.isa), "{choice:?}");
         }
         assert!(open("nonsense").is_err());
+    }
+
+    #[cfg(feature = "myriad")]
+    #[test]
+    fn a_stick_is_opened_only_where_it_is_chosen() {
+        if std::env::var_os("EMBDL_MYRIAD").is_none() {
+            assert!(choices().iter().all(|choice| choice.runtime != "myriad"));
+            assert!(open("myriad").is_err());
+        }
     }
 
     #[test]

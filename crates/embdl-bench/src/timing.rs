@@ -119,7 +119,7 @@ pub fn time(
     let MemoryUse { weight_bytes, arena_bytes, scratch_bytes, .. } = session.memory();
     Ok(TimingReport {
         choice: choice.clone(),
-        machine: Machine::detect(),
+        machine: Machine::of(choice),
         runs: times.len(),
         median_us,
         min_us: times.iter().copied().fold(f64::MAX, f64::min),

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use embdl_compress::{EncodeOptions, encode, lift};
 use embdl_core::format::{self, Limits};
+use embdl_core::model::Model;
 use embdl_graph::{Graph, fold_batch_norm, fuse_activations, zoo};
+use rt_myriad::blob::{self, SHAVES};
+use rt_myriad::compile::{CompileOptions, FIFO_ELEMENTS, NOT_ON_SILICON, compile};
+use rt_myriad::emulator;
 use serde::Serialize;
 
 use super::{import_onnx, read, write};
@@ -40,16 +44,34 @@ pub(crate) struct ImportArgs {
 #[command(after_help = "\
 Examples:
   embdl export lenet-5.embdl --out small.onnx             (fp32 ONNX with the compressed values)
-  embdl export lenet-5.embdl --int8 --out small.onnx      (levels and 8-bit weights stay integers)")]
+  embdl export lenet-5.embdl --int8 --out small.onnx      (levels and 8-bit weights stay integers)
+  embdl export squeezenet.embdl --for myriad --out squeezenet.blob")]
 pub(crate) struct ExportArgs {
     /// The .embdl file.
     model: PathBuf,
-    /// The ONNX file.
-    #[arg(long, value_name = "FILE", default_value = "model.onnx")]
-    out: PathBuf,
+    /// What for: ONNX, or a graph for the Movidius MA2450 (Neural Compute Stick 1) in 16-bit floats.
+    #[arg(long = "for", value_enum, default_value_t = For::Onnx)]
+    target: For,
+    /// The file that is written; without it, model.onnx or model.blob.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Cores of the MA2450 that the graph wants.
+    #[arg(long, default_value_t = SHAVES, value_name = "1-12")]
+    shaves: u32,
+    /// For the MA2450, which computes in 16-bit floats: leave the 8-bit levels of activations away. Results then differ from the
+    /// integer model's by the rounding that is not done.
+    #[arg(long)]
+    drop_levels: bool,
     /// Keep integers: levels between QuantizeLinear and DequantizeLinear, int8 weights. Without it everything is fp32.
     #[arg(long)]
     int8: bool,
+}
+
+/// What a model is exported for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum For {
+    Onnx,
+    Myriad,
 }
 
 #[derive(Serialize)]
@@ -108,12 +130,73 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let path = args.model.display();
     let model =
         format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
+    let name = if args.target == For::Onnx { "model.onnx" } else { "model.blob" };
+    let out = args.out.clone().unwrap_or_else(|| name.into());
+    if args.target == For::Myriad {
+        let options = CompileOptions {
+            shaves: args.shaves,
+            drop_levels: args.drop_levels,
+            ..CompileOptions::default()
+        };
+        return export_blob(&model, &options, &out, json);
+    }
     let graph = lift(&model).with_context(|| format!("decoding {path}"))?;
     let mut options = embdl_onnx::ExportOptions::default();
     options.quantized = args.int8;
     let onnx = embdl_onnx::export_with(&graph, &options).context("exporting the network")?;
-    write(&args.out, &onnx)?;
-    say(&graph, onnx.len(), &args.out, json)
+    write(&out, &onnx)?;
+    say(&graph, onnx.len(), &out, json)
+}
+
+#[derive(Serialize)]
+struct ExportedBlob {
+    network: String,
+    stages: usize,
+    bytes: usize,
+    /// Memory of the chip: constants, intermediate tensors, FIFOs.
+    ddr_bytes: usize,
+    modelled_ms: f64,
+    modelled_watts: f64,
+    note: &'static str,
+    out: PathBuf,
+}
+
+fn export_blob(
+    model: &Model<'_>,
+    options: &CompileOptions,
+    out: &Path,
+    json: bool,
+) -> Result<Outcome> {
+    let compiled = compile(model, options).context("compiling for the MA2450")?;
+    let bytes = blob::write(&compiled.blob).context("writing the blob")?;
+    write(out, &bytes)?;
+    let cost = emulator::total(&compiled.blob, &emulator::CostModel::default());
+    let exported = ExportedBlob {
+        network: model.name.clone(),
+        stages: compiled.blob.stages.len(),
+        bytes: bytes.len(),
+        ddr_bytes: compiled.blob.ddr_bytes(FIFO_ELEMENTS),
+        modelled_ms: 1e3 * cost.seconds,
+        modelled_watts: cost.watts(),
+        note: NOT_ON_SILICON,
+        out: out.to_owned(),
+    };
+    if json {
+        text::json(&exported)?;
+    } else {
+        println!(
+            "{} stages, {} in {}; {} of chip memory; modelled, not measured: {:.1} ms, {:.2} W on {} cores; native blob, {}",
+            exported.stages,
+            text::bytes(exported.bytes as u64),
+            out.display(),
+            text::bytes(exported.ddr_bytes as u64),
+            exported.modelled_ms,
+            exported.modelled_watts,
+            options.shaves,
+            exported.note
+        );
+    }
+    Ok(Outcome::Passed)
 }
 
 fn say(graph: &Graph, bytes: usize, out: &Path, json: bool) -> Result<Outcome> {

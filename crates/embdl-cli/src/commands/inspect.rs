@@ -1,6 +1,6 @@
 //! `embdl inspect`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use embdl_core::format::{self, Limits};
@@ -9,6 +9,7 @@ use embdl_core::model::Model;
 use embdl_flow::layers;
 use embdl_flow::record::LayerRecord;
 use embdl_graph::{Graph, Node, Param};
+use rt_myriad::{blob, emulator};
 use serde::Serialize;
 
 use super::{import_onnx, read};
@@ -20,6 +21,7 @@ use crate::{Outcome, text};
 Examples:
   embdl inspect lenet-5.embdl
   embdl inspect model.onnx
+  embdl inspect model.blob                              (a compiled graph of a Neural Compute Stick, stage by stage)
   embdl inspect lenet-5.embdl --json | jq '.layers[].bits_per_weight'")]
 pub(crate) struct Args {
     /// The file.
@@ -54,6 +56,9 @@ struct NodeLine {
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let path = &args.model;
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("blob")) {
+        return inspect_blob(path, json);
+    }
     let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
     let inspection = if is_onnx {
         let file_bytes =
@@ -66,6 +71,50 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
         text::json(&inspection)?
     } else {
         print!("{}", describe(&inspection))
+    }
+    Ok(Outcome::Passed)
+}
+
+#[derive(Serialize)]
+struct BlobInspection {
+    file_bytes: usize,
+    constants_bytes: usize,
+    bss_bytes: u32,
+    shaves: u32,
+    stages: Vec<StageLine>,
+}
+
+#[derive(Serialize)]
+struct StageLine {
+    stage: String,
+    parameters: String,
+    tensors: Vec<String>,
+    modelled_ms: f64,
+}
+
+fn inspect_blob(path: &Path, json: bool) -> Result<Outcome> {
+    let bytes = read(path)?;
+    let blob = blob::read(&bytes).with_context(|| format!("reading {}", path.display()))?;
+    let model = emulator::CostModel::default();
+    if json {
+        let costs = emulator::costs(&blob, &model);
+        let line = |(stage, cost): (&blob::Stage, &emulator::Cost)| StageLine {
+            stage: stage.kind.to_string(),
+            parameters: stage.params.to_string(),
+            tensors: stage.buffers.iter().map(ToString::to_string).collect(),
+            modelled_ms: 1e3 * cost.seconds,
+        };
+        text::json(&BlobInspection {
+            file_bytes: bytes.len(),
+            constants_bytes: blob.constants.len(),
+            bss_bytes: blob.bss_bytes,
+            shaves: blob.shaves,
+            stages: blob.stages.iter().zip(&costs).map(line).collect(),
+        })?;
+    } else {
+        let cost = emulator::total(&blob, &model);
+        print!("{}", blob::Description(&blob));
+        println!("modelled, not measured: {:.1} ms, {:.2} W", 1e3 * cost.seconds, cost.watts());
     }
     Ok(Outcome::Passed)
 }
