@@ -95,7 +95,6 @@ impl Myriad {
     }
 
     #[cfg(not(feature = "usb"))]
-    #[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
     fn on_usb(_: &str, _: Option<&Path>) -> Result<Self, MyriadError> {
         Err(MyriadError::NoUsb)
     }

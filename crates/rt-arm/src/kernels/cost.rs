@@ -1,8 +1,9 @@
 //! What dense layers are expected to cost in each form of their weights: instructions and bytes.
 //!
-//! Instructions are counted on emulated CPUs, with LeNet-300-100 and layers of AlexNet's sizes (`examples/count.rs`). What
-//! memory costs is no count but a model: an instruction takes about 0.3 ns and a byte from beyond the second-level cache 0.12
-//! ns on boards with a Cortex-A57 or A72, by their data sheets. Kernels compute or wait for memory, whichever takes longer.
+//! Instructions of dense weights, and of sparse rows and slices of one row, are counted on emulated CPUs, with LeNet-300-100 and
+//! layers of AlexNet's sizes (`examples/count.rs`); those of codebooks and of rows by fours follow from the loops. What memory
+//! costs is assumed: a byte from beyond the second-level cache takes as long as 0.4 instructions. Kernels compute or wait for
+//! memory, whichever takes longer. `embdl tune` measures instead.
 
 use embdl_core::kernels::{EllQ8, RowsForm, RowsProblem};
 
