@@ -40,6 +40,11 @@ pub(crate) fn load(
         let needed = arena_bytes.max(readback_bytes);
         return Err(RuntimeError::TooLarge { needed, allowed: buffer_bytes });
     }
+    // Before the nodes are looked at, whose tables may be as large as what they compute.
+    if arena_bytes.saturating_add(readback_bytes) > allowed {
+        let needed = arena_bytes.saturating_add(readback_bytes);
+        return Err(RuntimeError::TooLarge { needed, allowed });
+    }
     let lowerings = model.nodes.iter().map(|node| Lowering {
         resolver: Resolver { model, node, types: &types, plan: &plan },
         options,

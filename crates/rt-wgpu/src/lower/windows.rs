@@ -3,6 +3,7 @@
 use embdl_core::kernels::WindowGeometry;
 use embdl_core::kernels::pool::AverageRequant;
 use embdl_core::op::Lrn;
+use embdl_core::quant::Requant;
 use embdl_core::runtime::RuntimeError;
 
 use super::Lowering;
@@ -52,22 +53,25 @@ impl<'l> Lowering<'_, 'l> {
         geometry: &WindowGeometry,
         average: &AverageRequant,
     ) -> Result<Draft<'l>, RuntimeError> {
-        let mut constants = Vec::with_capacity(geometry.output[0] * geometry.output[1] * 2);
-        let mut levels = 0;
-        for y in 0..geometry.output[0] {
-            for x in 0..geometry.output[1] {
-                let requant = average.of_position(geometry, [y, x]);
-                constants.extend([requant.multipliers[0].cast_unsigned(), requant.shift]);
-                // The same for all positions.
-                levels = levels_word(requant.zero_point, requant.min, requant.max);
-            }
-        }
+        let [height, width] = geometry.output;
+        // The same for all positions.
+        let Requant { zero_point, min, max, .. } = *average.of_position(geometry, [0, 0]);
         let params = self
             .window(geometry, MEAN_OF_LEVELS)?
             .integers([average.zero_point().into()])
             .floats([0.0])
-            .counts([levels]);
-        Ok(self.pool_q8("avgpool_qu8_qu8_1x4__wgsl", params, Constants::Ready(constants)))
+            .counts([levels_word(zero_point, min, max)]);
+        let (geometry, average) = (*geometry, average.clone());
+        let fill = move |words: &mut [u32]| {
+            let (pairs, _) = words.as_chunks_mut::<2>();
+            for (at, pair) in pairs.iter_mut().enumerate() {
+                let requant = average.of_position(&geometry, [at / width, at % width]);
+                *pair = [requant.multipliers[0].cast_unsigned(), requant.shift];
+            }
+            Ok(())
+        };
+        let constants = Constants::Later { words: height * width * 2, fill: Box::new(fill) };
+        Ok(self.pool_q8("avgpool_qu8_qu8_1x4__wgsl", params, constants))
     }
 
     pub(super) fn lrn(&self, lrn: &Lrn, channels: usize) -> Result<Draft<'l>, RuntimeError> {
