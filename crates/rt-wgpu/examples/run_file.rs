@@ -1,7 +1,7 @@
 //! Times `.embdl` files on the adapter that the runtime takes, and compares their results with the reference's:
 //! `cargo run --release -p rt-wgpu --example run_file -- MODEL...`
 
-use std::error::Error;
+use core::error::Error;
 use std::time::Instant;
 
 use embdl_core::format::{self, Limits};
