@@ -32,6 +32,16 @@ pub(super) trait Factors<S: Simd> {
     );
 }
 
+/// Where rows start.
+///
+/// # Safety
+/// The starts must lie in `lhs`.
+#[inline(always)]
+unsafe fn rows_at<T, const M: usize>(lhs: &[T], starts: &[u32; M]) -> [*const T; M] {
+    // SAFETY: by the contract.
+    starts.map(|start| unsafe { lhs.as_ptr().add(start as usize) })
+}
+
 /// Rows and weights in bytes.
 pub(super) struct Bytes<'a, const PRODUCTS: u8> {
     pub(super) lhs: &'a [u8],
@@ -57,12 +67,10 @@ impl<S: Words, const PRODUCTS: u8> Factors<S> for Bytes<'_, PRODUCTS> {
         panel: usize,
         shape: &Shape,
     ) {
-        let mut rows = [self.lhs.as_ptr(); M];
+        // SAFETY: by the contract.
+        let rows = unsafe { rows_at(self.lhs, starts) };
         // SAFETY: by the contract.
         unsafe {
-            for (row, &start) in rows.iter_mut().zip(starts) {
-                *row = row.add(start as usize);
-            }
             let weights = self.weights.as_ptr().add(panel * shape.k() * shape.nr).cast();
             let (segments, k) = (&shape.segments, shape.segment[1]);
             simd.multiply_chains::<M, NV, PRODUCTS>(sums, rows, segments, k, weights);
@@ -109,12 +117,9 @@ impl<S: Words> Factors<S> for Pairs<'_> {
         for (both, sums) in both.iter_mut().zip(&*sums) {
             both[..NV].copy_from_slice(sums);
         }
-        let mut rows = [self.lhs.as_ptr(); M];
         // SAFETY: by the contract.
         unsafe {
-            for (row, &start) in rows.iter_mut().zip(starts) {
-                *row = row.add(start as usize);
-            }
+            let rows = rows_at(self.lhs, starts);
             let weights = self.weights.as_ptr().add(weight);
             simd.multiply_words(&mut both, rows, &shape.segments, shape.segment[1], weights);
         }
