@@ -13,6 +13,38 @@ pub(in super::super) trait Quad {
     unsafe fn store(&self, at: usize, stride: usize, count: usize, sums: [int32x4_t; 4]);
 }
 
+/// Runs what follows `|to|` with the [`Quad`] of a [`Sink`](super::Sink): of so many channels from one on. Compiled for each kind,
+/// since the functions it is for have features that a closure would not have.
+macro_rules! with_quad {
+    ($sink:expr, $channel:expr, $channels:expr, |$to:ident| $run:expr) => {
+        match $sink {
+            $crate::kernels::output::Sink::U8(stage, out) if stage.short => {
+                let $to = $crate::kernels::output::quad::Levels::<true>::new(
+                    stage,
+                    $channel,
+                    $channels,
+                    out.as_mut_ptr(),
+                );
+                $run
+            }
+            $crate::kernels::output::Sink::U8(stage, out) => {
+                let $to = $crate::kernels::output::quad::Levels::<false>::new(
+                    stage,
+                    $channel,
+                    $channels,
+                    out.as_mut_ptr(),
+                );
+                $run
+            }
+            $crate::kernels::output::Sink::I32(out) => {
+                let $to = $crate::kernels::output::quad::Sums::new($channels, out.as_mut_ptr());
+                $run
+            }
+        }
+    };
+}
+pub(in super::super) use with_quad;
+
 /// Requantized; in the 32-bit way of [`Stage`] if `SHORT`.
 #[derive(Debug)]
 pub(in super::super) struct Levels<const SHORT: bool> {

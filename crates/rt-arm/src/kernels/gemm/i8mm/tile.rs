@@ -12,7 +12,7 @@ use core::ops::Range;
 use embdl_core::kernels::GemmQ8;
 
 use super::super::super::output::Sink;
-use super::super::super::output::quad::{Levels, Quad, Sums};
+use super::super::super::output::quad::{Quad, with_quad};
 use super::super::super::output::tiles::{lower_row, upper_row};
 use super::super::PANEL;
 use super::super::blocks::{self, Block, HALF, NR};
@@ -31,20 +31,13 @@ pub(super) fn gemm_q8(job: &GemmQ8<'_>, rows: usize, sink: &mut Sink<'_>) {
             let lanes = PANEL.min(n - column);
             // SAFETY: the caller checked that there are `n` results in each of the job's rows.
             unsafe {
-                match sink {
-                    Sink::U8(stage, out) if stage.short => {
-                        let to = Levels::<true>::new(stage, column, lanes, out.as_mut_ptr());
-                        one_panel(job, rows.clone(), column, block, &to);
-                    }
-                    Sink::U8(stage, out) => {
-                        let to = Levels::<false>::new(stage, column, lanes, out.as_mut_ptr());
-                        one_panel(job, rows.clone(), column, block, &to);
-                    }
-                    Sink::I32(out) => {
-                        let to = Sums::new(lanes, out.as_mut_ptr());
-                        one_panel(job, rows.clone(), column, block, &to);
-                    }
-                }
+                with_quad!(sink, column, lanes, |to| one_panel(
+                    job,
+                    rows.clone(),
+                    column,
+                    block,
+                    &to
+                ));
             }
         }
     });

@@ -18,7 +18,7 @@ use core::ops::Range;
 
 use embdl_core::kernels::GemmQ8;
 
-use super::super::super::output::quad::{Levels, Quad, Sums};
+use super::super::super::output::quad::{Quad, with_quad};
 use super::super::super::output::{self, Sink};
 use super::super::{PANEL, load_tail};
 use super::flip;
@@ -97,20 +97,13 @@ fn panels<const PRODUCTS: usize>(
         let lanes = PANEL.min(weights.n - column);
         // SAFETY: the caller checked that there are `n` results in each of the job's rows.
         unsafe {
-            match sink {
-                Sink::U8(stage, out) if stage.short => {
-                    let to = Levels::<true>::new(stage, column, lanes, out.as_mut_ptr());
-                    tiles::<PRODUCTS, _>(job, rows.clone(), (column, panel), block, &to);
-                }
-                Sink::U8(stage, out) => {
-                    let to = Levels::<false>::new(stage, column, lanes, out.as_mut_ptr());
-                    tiles::<PRODUCTS, _>(job, rows.clone(), (column, panel), block, &to);
-                }
-                Sink::I32(out) => {
-                    let to = Sums::new(lanes, out.as_mut_ptr());
-                    tiles::<PRODUCTS, _>(job, rows.clone(), (column, panel), block, &to);
-                }
-            }
+            with_quad!(sink, column, lanes, |to| tiles::<PRODUCTS, _>(
+                job,
+                rows.clone(),
+                (column, panel),
+                block,
+                &to
+            ));
         }
     }
 }
