@@ -1,5 +1,6 @@
 //! Problems of single kernels, on slices that end at unreadable pages.
 
+mod blocks;
 mod convolution_q8;
 mod depthwise;
 mod gemm;
@@ -7,7 +8,10 @@ mod pointwise;
 mod pool;
 mod rows;
 
-pub use convolution_q8::{convolution_q8, convolution_q8_range, convolution_q8_threads};
+pub use blocks::{blocks_f32, blocks_q8};
+pub use convolution_q8::{
+    convolution_q8, convolution_q8_range, convolution_q8_sparse, convolution_q8_threads,
+};
 pub use depthwise::{depthwise_f32, depthwise_q8};
 pub use gemm::{gemm_f32, gemm_q8};
 pub use pointwise::{

@@ -288,7 +288,7 @@ impl Steps<'_> {
         let epochs = self.training().run("prune", graph, &step.train, Some(step), Some(teacher))?;
         // Masks are final after the retraining, whose weights they have shaped; without one, they are still to be made.
         let report = if epochs.is_empty() {
-            PruneMagnitude::new(step.sparsity.clone()).run(graph)?
+            PruneMagnitude::new(step.sparsity.clone()).by_blocks(step.blocks).run(graph)?
         } else {
             PassReport::of("prune", graph)
         };

@@ -37,6 +37,9 @@ pub struct Recipe {
 pub struct PruneStep {
     /// Which weights stay at the end.
     pub sparsity: Sparsity,
+    /// Output channels and consecutive elements of a row of blocks that stay or go as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<[usize; 2]>,
     /// Optimizer steps between changes of the masks.
     #[serde(default = "default_every")]
     pub every: usize,

@@ -107,7 +107,8 @@ impl TrainHooks for Hooks<'_> {
         if !(last_change || (ramp < 1.0 && step.is_multiple_of(prune.every.max(1)))) {
             return Ok(false);
         }
-        PruneMagnitude::new(at(&prune.sparsity, ramp)).apply(graph)?;
+        let sparsity = at(&prune.sparsity, ramp);
+        PruneMagnitude::new(sparsity).by_blocks(prune.blocks).apply(graph)?;
         Ok(true)
     }
 
@@ -154,6 +155,7 @@ mod tests {
     #[test]
     fn masks_grow_to_the_last_and_then_stay() {
         let prune = PruneStep {
+            blocks: None,
             sparsity: Sparsity::Lamp(0.1),
             every: 10,
             ramp: 0.5,

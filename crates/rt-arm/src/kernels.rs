@@ -1,6 +1,6 @@
 //! Which vector code each job of a level runs on. The only calls from ordinary code into `#[target_feature]` functions.
 
-use embdl_core::kernels::conv::{prepare_f32, prepare_sliced_q8, way_sliced_q8, ways_f32};
+use embdl_core::kernels::conv::{prepare_f32, prepare_sparse_q8, sparse_ways_q8, ways_f32};
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
     GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, PreparedQ8, RowsF32,
@@ -100,7 +100,7 @@ impl Kernels for ArmKernels {
 
     fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
         let mut ways = conv_q8::ways(self.level, problem);
-        ways.extend(way_sliced_q8(self, problem));
+        ways.extend(sparse_ways_q8(self, problem));
         ways
     }
 
@@ -111,7 +111,7 @@ impl Kernels for ArmKernels {
         weights: ConvWeights<'_, i8, i32>,
         zero_point: u8,
     ) -> PreparedQ8 {
-        prepare_sliced_q8(*self, way, problem, weights, zero_point)
+        prepare_sparse_q8(*self, way, problem, weights, zero_point)
             .or_else(|| conv_q8::prepare(way, problem, weights, zero_point))
     }
 

@@ -2,13 +2,14 @@
 
 use embdl_core::kernels::conv::transform::{InputTiles, OutputTiles, Size};
 use embdl_core::kernels::conv::{
-    ConvLevel, Costs, Names, prepare_f32, prepare_sliced_q8, way_sliced_q8, ways_f32,
+    ConvLevel, Costs, Names, prepare_f32, prepare_sparse_f32, prepare_sparse_q8, sparse_ways_f32,
+    sparse_ways_q8, ways_f32,
 };
 use embdl_core::kernels::parallel::Shared;
 use embdl_core::kernels::{
-    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
-    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PreparedF32, PreparedQ8, RowsF32, RowsForm,
-    RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    BlocksF32, BlocksQ8, CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8,
+    EllQ8, EllTile, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PreparedF32, PreparedQ8, RowsF32,
+    RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
 
 use embdl_core::op::Lrn;
@@ -22,6 +23,7 @@ use gemm::Runs;
 
 mod arithmetic;
 mod average;
+mod blocks;
 mod codebook;
 mod conv;
 mod conv_q8;
@@ -52,7 +54,7 @@ macro_rules! level {
         fft $fft_costs:expr, [$($fft:ident)+],
         $(=> $lesser:ident,)?
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
-        $ell_name:ident $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
+        $ell_name:ident $blocks_f32_name:ident $blocks_q8_name:ident $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
         $max_f32_name:ident $max_u8_name:ident $lrn_name:ident
         $direct:ident $winograd_f4:ident $winograd_f6:ident
     ) => {
@@ -144,6 +146,8 @@ macro_rules! level {
             level!(@compile $features, $level, $sparse_f32_name(job: &RowsF32<'_, SparseF32>, out: &mut [f32]), sparse::gemm_f32);
             level!(@compile $features, $level, $sparse_q8_name(job: &RowsQ8<'_, SparseQ8>, out: OutQ8<'_>), sparse::gemm_q8);
             level!(@compile $features, $level, $ell_name(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>), ell::gemm);
+            level!(@compile $features, $level, $blocks_f32_name(job: &RowsF32<'_, BlocksF32>, out: &mut [f32]), blocks::gemm_f32);
+            level!(@compile $features, $level, $blocks_q8_name(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>), blocks::gemm_q8);
             level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
             level!(@compile $features, $level, $depthwise_f32_name(job: &DepthwiseF32<'_>, out: &mut [f32]), depthwise::depthwise_f32);
             level!(@compile $features, $level, $depthwise_q8_name(job: &DepthwiseQ8<'_>, out: OutQ8<'_>), depthwise::depthwise_q8);
@@ -171,6 +175,8 @@ macro_rules! level {
                         KernelKind::SparseF32 => stringify!($sparse_f32_name),
                         KernelKind::SparseQ8 => stringify!($sparse_q8_name),
                         KernelKind::EllQ8 => stringify!($ell_name),
+                        KernelKind::BlocksF32 => stringify!($blocks_f32_name),
+                        KernelKind::BlocksQ8 => stringify!($blocks_q8_name),
                         KernelKind::CodebookQ8 => stringify!($codebook_name),
                         KernelKind::DepthwiseF32 => stringify!($depthwise_f32_name),
                         KernelKind::DepthwiseQ8 => stringify!($depthwise_q8_name),
@@ -185,16 +191,22 @@ macro_rules! level {
                 }
 
                 fn rows_cost(&self, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
-                    cost::rows(&$costs, problem, form, self.tile_ell(problem.density))
+                    let tile = self.tile_ell(problem.density);
+                    cost::rows(&$costs, problem, form, tile, self.tile_blocks(problem.quantized))
                 }
 
                 fn tile_ell(&self, density: f32) -> EllTile {
                     ell::tile::<$level>(density)
                 }
 
+                fn tile_blocks(&self, quantized: bool) -> Tile {
+                    blocks::tile::<$level>(quantized)
+                }
+
                 fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
                     let mut ways = ways_f32(*self, problem);
                     ways.extend(fft::ways(*self, problem));
+                    ways.extend(sparse_ways_f32(self, problem));
                     ways
                 }
 
@@ -206,12 +218,13 @@ macro_rules! level {
                     clamp: (f32, f32),
                 ) -> PreparedF32 {
                     fft::prepare(*self, way, problem, weights, clamp)
+                        .or_else(|| prepare_sparse_f32(*self, way, problem, weights, clamp))
                         .or_else(|| prepare_f32(*self, way, problem, weights, clamp))
                 }
 
                 fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
                     let mut ways = conv_q8::ways::<$level>(problem);
-                    ways.extend(way_sliced_q8(self, problem));
+                    ways.extend(sparse_ways_q8(self, problem));
                     ways
                 }
 
@@ -222,7 +235,7 @@ macro_rules! level {
                     weights: ConvWeights<'_, i8, i32>,
                     zero_point: u8,
                 ) -> PreparedQ8 {
-                    prepare_sliced_q8(*self, way, problem, weights, zero_point)
+                    prepare_sparse_q8(*self, way, problem, weights, zero_point)
                         .or_else(|| conv_q8::prepare(self.0, way, problem, weights, zero_point))
                 }
 
@@ -249,6 +262,16 @@ macro_rules! level {
                 fn ell_q8(&self, job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>) {
                     // SAFETY: the token.
                     unsafe { $ell_name(self.0, job, out) }
+                }
+
+                fn blocks_f32(&self, job: &RowsF32<'_, BlocksF32>, out: &mut [f32]) {
+                    // SAFETY: the token.
+                    unsafe { $blocks_f32_name(self.0, job, out) }
+                }
+
+                fn blocks_q8(&self, job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $blocks_q8_name(self.0, job, out) }
                 }
 
                 fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
@@ -323,7 +346,7 @@ level! {
     fft fft::Costs { transform: [20.0, 28.0, 35.0], read: [0.1, 0.5, 3.0], call: 4e3 },
     [fft_f32_f32_16x4__sse41 fft_f32_f32_32x4__sse41 fft_f32_f32_64x4__sse41],
     gemm_f32_f32_6x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
-    gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
+    gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_f32_blkw_8x4__sse41 gemm_qu8_blkw_6x2c8__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41 lrn_f32_f32_1x4__sse41
     conv_f32_f32_6x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
 }
@@ -337,7 +360,7 @@ level! {
     [fft_f32_f32_16x8__avx2 fft_f32_f32_32x8__avx2 fft_f32_f32_64x8__avx2],
     => Sse41,
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
-    gemm_qu8_bsrw_16x1__avx2 gemm_qu8_ellw_4x16c32__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
+    gemm_qu8_bsrw_16x1__avx2 gemm_qu8_ellw_4x16c32__avx2 gemm_f32_blkw_8x8__avx2 gemm_qu8_blkw_6x8c4__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
     depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2 lrn_f32_f32_1x8__avx2
     conv_f32_f32_6x16__avx2 winograd_f32_f32_4x8__avx2 winograd_f32_f32_6x8__avx2
 }
@@ -351,7 +374,7 @@ level! {
     [fft_f32_f32_16x16__avx512 fft_f32_f32_32x16__avx512 fft_f32_f32_64x16__avx512],
     => Avx2,
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
-    gemm_qu8_bsrw_32x1__avx512 gemm_qu8_ellw_4x32c32__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
+    gemm_qu8_bsrw_32x1__avx512 gemm_qu8_ellw_4x32c32__avx512 gemm_f32_blkw_12x16__avx512 gemm_qu8_blkw_12x16c4__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
     depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512 lrn_f32_f32_1x16__avx512
     conv_f32_f32_14x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
 }
@@ -361,13 +384,14 @@ level! {
 macro_rules! level_with_dot {
     (
         $level:ident $isa:literal, features $features:literal, $base:ident, rows cost $costs:expr,
-        $gemm_q8_name:ident $ell_name:ident $codebook_name:ident
+        $gemm_q8_name:ident $ell_name:ident $blocks_q8_name:ident $codebook_name:ident
         $(=> $refined:ident by $refine:ident, features $refined_features:literal, rows cost $refined_costs:expr, $refined_ell_name:ident)?
     ) => {
         const _: () = {
             level!(@compile $features, $level, $gemm_q8_name(job: &GemmQ8<'_>, out: OutQ8<'_>), gemm::q8::gemm);
             level!(@compile $features, $level, $ell_name(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>), ell::gemm);
             $(level!(@compile $refined_features, $refined, $refined_ell_name(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>), ell::gemm);)?
+            level!(@compile $features, $level, $blocks_q8_name(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>), blocks::gemm_q8);
             level!(@compile $features, $level, $codebook_name(job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>), codebook::gemm);
 
             impl LevelKernels<$level> {
@@ -394,6 +418,7 @@ macro_rules! level_with_dot {
                         KernelKind::GemmQ8 => stringify!($gemm_q8_name),
                         $(KernelKind::EllQ8 if self.0.$refine().is_some() => stringify!($refined_ell_name),)?
                         KernelKind::EllQ8 => stringify!($ell_name),
+                        KernelKind::BlocksQ8 => stringify!($blocks_q8_name),
                         KernelKind::CodebookQ8 => stringify!($codebook_name),
                         kind => self.base().kernel_name(kind),
                     }
@@ -405,10 +430,11 @@ macro_rules! level_with_dot {
 
                 fn rows_cost(&self, problem: &RowsProblem, form: RowsForm) -> Option<f32> {
                     let tile = self.tile_ell(problem.density);
+                    let blocks = self.tile_blocks(problem.quantized);
                     $(if self.0.$refine().is_some() {
-                        return cost::rows(&$refined_costs, problem, form, tile);
+                        return cost::rows(&$refined_costs, problem, form, tile, blocks);
                     })?
-                    cost::rows(&$costs, problem, form, tile)
+                    cost::rows(&$costs, problem, form, tile, blocks)
                 }
 
                 fn tile_ell(&self, density: f32) -> EllTile {
@@ -416,6 +442,10 @@ macro_rules! level_with_dot {
                         return ell::tile::<$refined>(density);
                     })?
                     ell::tile::<$level>(density)
+                }
+
+                fn tile_blocks(&self, quantized: bool) -> Tile {
+                    blocks::tile::<$level>(quantized)
                 }
 
                 fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
@@ -434,7 +464,7 @@ macro_rules! level_with_dot {
 
                 fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
                     let mut ways = conv_q8::ways::<$level>(problem);
-                    ways.extend(way_sliced_q8(self, problem));
+                    ways.extend(sparse_ways_q8(self, problem));
                     ways
                 }
 
@@ -445,7 +475,7 @@ macro_rules! level_with_dot {
                     weights: ConvWeights<'_, i8, i32>,
                     zero_point: u8,
                 ) -> PreparedQ8 {
-                    prepare_sliced_q8(*self, way, problem, weights, zero_point)
+                    prepare_sparse_q8(*self, way, problem, weights, zero_point)
                         .or_else(|| conv_q8::prepare(self.0, way, problem, weights, zero_point))
                 }
 
@@ -473,6 +503,15 @@ macro_rules! level_with_dot {
                     })?
                     // SAFETY: the token.
                     unsafe { $ell_name(self.0, job, out) }
+                }
+
+                fn blocks_f32(&self, job: &RowsF32<'_, BlocksF32>, out: &mut [f32]) {
+                    self.base().blocks_f32(job, out);
+                }
+
+                fn blocks_q8(&self, job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
+                    // SAFETY: the token.
+                    unsafe { $blocks_q8_name(self.0, job, out) }
                 }
 
                 fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
@@ -509,13 +548,13 @@ macro_rules! level_with_dot {
 level_with_dot! {
     AvxVnni "avxvnni", features "avxvnni,avx2,fma", Avx2,
     rows cost cost::AVXVNNI,
-    gemm_qu8_qc8w_6x16c4__avxvnni gemm_qu8_ellw_4x16c32__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni
+    gemm_qu8_qc8w_6x16c4__avxvnni gemm_qu8_ellw_4x16c32__avxvnni gemm_qu8_blkw_12x8c4__avxvnni gemm_qu8_cb4w_1x4c64__avxvnni
 }
 
 level_with_dot! {
     Avx512Vnni "avx512vnni", features "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", Avx512,
     rows cost cost::AVX512VNNI,
-    gemm_qu8_qc8w_12x32c4__avx512vnni gemm_qu8_ellw_4x32c32__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni
+    gemm_qu8_qc8w_12x32c4__avx512vnni gemm_qu8_ellw_4x32c32__avx512vnni gemm_qu8_blkw_12x16c4__avx512vnni gemm_qu8_cb4w_1x4c128__avx512vnni
     => Avx512Vbmi by with_vbmi, features "avx512vbmi,avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
     rows cost cost::AVX512VBMI, gemm_qu8_ellw_4x32c128__avx512vbmi
 }

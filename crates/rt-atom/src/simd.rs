@@ -4,6 +4,7 @@
 
 use crate::kernels::gemm::{OCTS, PAIRS, QUADS, WIDENED};
 
+pub(crate) mod blocks;
 pub(crate) mod bytes;
 mod sse41;
 mod v256;

@@ -67,6 +67,7 @@ fn problem((input, kernel, stride, pads, n, groups): Case, dilation: [usize; 2])
         n,
         out_stride: n + n % 3,
         density: 1.0,
+        blocks: 1.0,
         max_abs: 127,
         threads: 1,
     }
@@ -200,6 +201,44 @@ pub fn convolution_q8_range(kernels: &dyn Kernels, report: &mut Report) {
             }
         }
     }
+}
+
+/// Sparse weights, scattered and in blocks, give the accumulators of plain loops in every way that is offered for them.
+pub fn convolution_q8_sparse(kernels: &dyn Kernels, report: &mut Report) {
+    let mut random = Random::new(34);
+    let mut tried = 0;
+    for (seed, problem) in problems().enumerate() {
+        let ConvProblem { geometry, n, .. } = problem;
+        // Pixels side by side, as such ways want them.
+        let problem = ConvProblem { density: 0.1, blocks: 0.1, out_stride: n, ..problem };
+        let [rows, columns] = [[16, 8], [1, 1], [4, 8]][seed % 3];
+        let k = problem.k();
+        let across = k.div_ceil(columns);
+        let mut weights = Spread::ALL[seed % 4].weights(&mut random, n * k);
+        let held: Vec<bool> =
+            (0..n.div_ceil(rows) * across).map(|_| random.integer(0, 99) < 8).collect();
+        for (at, w) in weights.iter_mut().enumerate() {
+            if !held[at / k / rows * across + at % k / columns] {
+                *w = 0;
+            }
+        }
+        let data = random.bytes(geometry.input_len());
+        let of = ConvWeights { weights: &weights, bias: &[] };
+        let case = Convolution { problem, data: &data, of, zero_point: [0, 128, 9][seed % 3] };
+        let requants = requants(&mut random, n);
+        for way in kernels.conv_q8_ways(&problem) {
+            let what = format!("{} {geometry:?} to {n}, blocks of {rows}x{columns}", way.name);
+            // Scattered weights may take more room than blocks were expected to.
+            if let Some(packed) = kernels.conv_q8(way.name, &problem, of, case.zero_point) {
+                tried += usize::from(way.name.contains("blkw") || way.name.contains("ellw"));
+                case.check(report, &what, &case.by_loops(), &requants, &way, &*packed);
+            } else if !way.name.contains("ellw") && !way.name.contains("blkw") {
+                report.fail(&what, &"is refused");
+            }
+        }
+    }
+    let enough = tried >= least_ways(kernels).min(1);
+    report.equal(&format!("{tried} sparse ways are tried"), &[enough], &[true]);
 }
 
 /// Three threads share the work and give the same accumulators.

@@ -40,10 +40,13 @@ pub(super) enum Precision {
     Int7,
     /// Dense layers with 10 % of their weights, each one of 16 values; convolutions of 6 bits.
     Compressed,
+    /// The same, and 30 % of the convolutions' weights, in blocks of 16 channels and 8 elements.
+    Blocks,
 }
 
 impl Precision {
-    pub(super) const ALL: [Self; 4] = [Self::Fp32, Self::Int8, Self::Int7, Self::Compressed];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Fp32, Self::Int8, Self::Int7, Self::Compressed, Self::Blocks];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -51,6 +54,7 @@ impl Precision {
             Self::Int8 => "int8",
             Self::Int7 => "int7",
             Self::Compressed => "compressed",
+            Self::Blocks => "blocks",
         }
     }
 }

@@ -14,6 +14,10 @@ const CODE_BITS: u8 = 4;
 /// Bits of the weights of convolutions.
 const CONVOLUTION_BITS: u8 = 6;
 
+/// Share of the blocks that convolutions keep at [`Precision::Blocks`], and their size: that of the largest vectors.
+const BLOCK_DENSITY: f64 = 0.3;
+const BLOCK: [usize; 2] = [16, 8];
+
 /// What is done to the initial weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Precision {
@@ -25,6 +29,8 @@ pub(crate) enum Precision {
     Int7,
     /// Dense layers with 10 % of their weights, each one of 16 values; convolutions of 6 bits; integers throughout.
     Compressed,
+    /// The same, and of the weights of convolutions but the first 30 %, in blocks of 16 channels and 8 elements.
+    Blocks,
 }
 
 impl Precision {
@@ -43,9 +49,19 @@ impl Precision {
             layers.map(|(node, _)| node.name.clone()).collect()
         };
         let mut bits = vec![("*".to_owned(), if self == Self::Int7 { 7 } else { 8 })];
-        if self == Self::Compressed {
+        if matches!(self, Self::Compressed | Self::Blocks) {
             let dense = names(|op| matches!(op, Op::Dense(_)));
             let convolutions = names(|op| matches!(op, Op::Conv2d(_)));
+            if self == Self::Blocks {
+                let is_wide = |name: &&String| {
+                    let of_name = graph.layers().find(|(node, _)| node.name == **name);
+                    of_name.is_some_and(|(_, param)| param.shape.dim(3) >= BLOCK[1])
+                };
+                let wide = convolutions.iter().filter(is_wide);
+                let shares = wide.map(|name| (name.clone(), BLOCK_DENSITY)).collect();
+                let blocks = PruneMagnitude::new(Sparsity::PerLayer(shares));
+                blocks.by_blocks(Some(BLOCK)).run(graph)?;
+            }
             bits = convolutions.into_iter().map(|name| (name, CONVOLUTION_BITS)).collect();
             let shares = dense.iter().map(|name| (name.clone(), DENSITY)).collect();
             PruneMagnitude::new(Sparsity::PerLayer(shares)).run(graph)?;
@@ -142,10 +158,16 @@ mod tests {
             precision.apply(&mut graph).unwrap();
             encode(&graph, EncodeOptions::default()).unwrap().bytes.len()
         };
-        let [fp32, int8, int7, compressed] =
-            [Precision::Fp32, Precision::Int8, Precision::Int7, Precision::Compressed]
-                .map(len_bytes);
+        let [fp32, int8, int7, compressed, blocks] = [
+            Precision::Fp32,
+            Precision::Int8,
+            Precision::Int7,
+            Precision::Compressed,
+            Precision::Blocks,
+        ]
+        .map(len_bytes);
         assert!(fp32 > 3 * int8 && int8 > int7, "{fp32} {int8} {int7}");
         assert!(int7 > 4 * compressed, "{int7} {compressed}");
+        assert!(compressed > blocks, "{compressed} {blocks}");
     }
 }

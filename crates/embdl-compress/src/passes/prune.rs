@@ -28,20 +28,37 @@ pub struct PruneMagnitude {
     pub sparsity: Sparsity,
     /// Whether masked weights compete again with their latent values.
     pub regrow: bool,
+    /// Rows (output channels) and columns (consecutive elements of a row) of blocks that stay or go as one, by their mean
+    /// magnitude; none for weights one by one. Kernels skip whole blocks faster than single weights.
+    ///
+    /// Source: Narang, Undersander and Diamos 2017, "Block-Sparse Recurrent Neural Networks", §3 (there by the maximum).
+    pub blocks: Option<[usize; 2]>,
 }
 
 impl PruneMagnitude {
     /// Weights of `sparsity`, masked weights staying masked.
     #[must_use]
     pub const fn new(sparsity: Sparsity) -> Self {
-        Self { sparsity, regrow: false }
+        Self { sparsity, regrow: false, blocks: None }
+    }
+
+    /// The same by blocks of so many output channels and consecutive elements of a row.
+    #[must_use]
+    pub fn by_blocks(self, blocks: Option<[usize; 2]>) -> Self {
+        Self { blocks, ..self }
     }
 
     /// Changes masks without a report: what gradual pruning calls every few steps.
     ///
     /// # Errors
-    /// If a share is outside of 0 to 1 or a pattern matches no layer.
+    /// If a share is outside of 0 to 1, a pattern matches no layer, or blocks have no extent.
     pub fn apply(&self, graph: &mut Graph) -> Result<(), CompressError> {
+        if let Some([rows, columns]) = self.blocks
+            && (rows == 0 || columns == 0)
+        {
+            let range = "1 and above";
+            return Err(CompressError::Setting { setting: "blocks", value: 0.0, range });
+        }
         let layers: Vec<(String, usize)> = graph
             .layers()
             .filter_map(|(node, _)| Some((node.name.clone(), node.weight?)))
@@ -50,7 +67,10 @@ impl PruneMagnitude {
         for ((_, id), keep) in layers.iter().zip(keep) {
             let param = &mut graph.params[*id];
             let magnitudes = self.magnitudes(param);
-            param.mask = Some(largest(&magnitudes, keep));
+            param.mask = Some(match self.blocks {
+                Some(size) => Blocks::of(param, size).largest(&magnitudes, keep),
+                None => largest(&magnitudes, keep),
+            });
         }
         Ok(())
     }
@@ -60,6 +80,9 @@ impl PruneMagnitude {
         let mut magnitudes: Vec<f32> = param.values().iter().map(|w| w.abs()).collect();
         if let (Some(mask), false) = (&param.mask, self.regrow) {
             magnitudes.iter_mut().zip(mask).filter(|(_, keep)| !**keep).for_each(|(w, _)| *w = 0.0);
+        }
+        if let Some(size) = self.blocks {
+            Blocks::of(param, size).level(&mut magnitudes);
         }
         magnitudes
     }
@@ -166,6 +189,68 @@ fn largest(magnitudes: &[f32], keep: usize) -> Vec<bool> {
     mask
 }
 
+/// The blocks of a layer's weights, as a matrix with a row for each output channel.
+struct Blocks {
+    /// Elements of a row.
+    k: usize,
+    size: [usize; 2],
+    /// Blocks beside each other.
+    across: usize,
+}
+
+impl Blocks {
+    fn of(param: &Param, size: [usize; 2]) -> Self {
+        let k = (param.len() / param.shape.dim(0)).max(1);
+        Self { k, size, across: k.div_ceil(size[1]) }
+    }
+
+    /// The block of a weight.
+    const fn index(&self, at: usize) -> usize {
+        at / self.k / self.size[0] * self.across + at % self.k / self.size[1]
+    }
+
+    fn count(&self, weights: usize) -> usize {
+        (weights / self.k).div_ceil(self.size[0]) * self.across
+    }
+
+    /// Gives each weight the mean magnitude of its block.
+    fn level(&self, magnitudes: &mut [f32]) {
+        let mut sums = vec![(0.0_f64, 0_u32); self.count(magnitudes.len())];
+        for (at, w) in magnitudes.iter().enumerate() {
+            let (sum, count) = &mut sums[self.index(at)];
+            *sum += f64::from(*w);
+            *count += 1;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "means of floats")]
+        for (at, w) in magnitudes.iter_mut().enumerate() {
+            let (sum, count) = sums[self.index(at)];
+            *w = (sum / f64::from(count)) as f32;
+        }
+    }
+
+    /// `true` for the weights of the largest blocks, as many as hold `keep` weights; magnitudes are level.
+    fn largest(&self, magnitudes: &[f32], keep: usize) -> Vec<bool> {
+        let mut blocks = vec![(0.0_f32, 0_usize); self.count(magnitudes.len())];
+        for (at, &w) in magnitudes.iter().enumerate() {
+            let (magnitude, count) = &mut blocks[self.index(at)];
+            *magnitude = w;
+            *count += 1;
+        }
+        let mut order: Vec<usize> = (0..blocks.len()).collect();
+        order.sort_by(|&a, &b| blocks[b].0.total_cmp(&blocks[a].0).then(a.cmp(&b)));
+        let mut stays = vec![false; blocks.len()];
+        let mut kept = 0;
+        for block in order {
+            if kept >= keep || blocks[block].0 <= 0.0 {
+                break;
+            }
+            stays[block] = true;
+            kept += blocks[block].1;
+        }
+        (0..magnitudes.len()).map(|at| stays[self.index(at)]).collect()
+    }
+}
+
 /// How many weights of each layer are among the best of the network by LAMP: `w² / sum of u² over u >= w`.
 fn lamp_counts(layers: Vec<Vec<f32>>, density: f64) -> Vec<usize> {
     let total: usize = layers.iter().map(Vec::len).sum();
@@ -230,6 +315,38 @@ mod tests {
     }
 
     #[test]
+    fn blocks_stay_or_go_as_one() {
+        let sparsity = Sparsity::PerLayer(vec![("fc1".into(), 0.1), ("fc3".into(), 0.5)]);
+        let mut graph = zoo::lenet300(3);
+        PruneMagnitude::new(sparsity).by_blocks(Some([4, 8])).run(&mut graph).unwrap();
+        let layers: Vec<&Param> = graph.layers().map(|(_, param)| param).collect();
+        for (param, share) in [(layers[0], 0.1), (layers[2], 0.5)] {
+            assert!((param.density() - share).abs() < 0.03, "{} of {share}", param.density());
+            let k = param.len() / param.shape.dim(0);
+            let mask = param.mask.as_ref().unwrap();
+            for (at, keep) in mask.iter().enumerate() {
+                let (row, column) = (at / k / 4 * 4, at % k / 8 * 8);
+                assert_eq!(*keep, mask[row * k + column], "weight {at}");
+            }
+        }
+        let again = graph.clone();
+        let sparsity = Sparsity::Lamp(1.0);
+        PruneMagnitude::new(sparsity).by_blocks(Some([4, 8])).run(&mut graph).unwrap();
+        assert_eq!(graph.params, again.params, "what is masked stays so");
+    }
+
+    #[test]
+    fn means_of_blocks_count_and_not_single_weights() {
+        // Rows of 4, blocks of 1 x 2: means 5, 3, 4, 4.
+        let blocks = Blocks { k: 4, size: [1, 2], across: 2 };
+        let mut magnitudes = [10.0, 0.0, 3.0, 3.0, 8.0, 0.0, 4.0, 4.0];
+        blocks.level(&mut magnitudes);
+        assert_eq!(magnitudes, [5.0, 5.0, 3.0, 3.0, 4.0, 4.0, 4.0, 4.0]);
+        let mask = blocks.largest(&magnitudes, 3);
+        assert_eq!(mask, [true, true, false, false, true, true, false, false]);
+    }
+
+    #[test]
     fn schedule_is_cubic() {
         assert!((cubic_density(0.1, 0.0) - 1.0).abs() < 1e-12);
         assert!((cubic_density(0.1, 1.0) - 0.1).abs() < 1e-12);
@@ -248,5 +365,7 @@ mod tests {
             assert!(PruneMagnitude::new(sparsity).run(&mut graph).is_err());
             assert_eq!(graph, before);
         }
+        let blocks = PruneMagnitude::new(Sparsity::Lamp(0.5)).by_blocks(Some([0, 4]));
+        assert!(blocks.run(&mut graph).is_err());
     }
 }

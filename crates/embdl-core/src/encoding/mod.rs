@@ -225,7 +225,23 @@ impl EncodedTensor<'_> {
     /// # Errors
     /// As [`Self::sparse_entries`]; entries before the mistake were given then.
     pub fn for_each_entry(&self, each: impl FnMut(u32, u32)) -> Result<(), EncodingError> {
-        sparse::for_each_entry(self, each)
+        sparse::for_each_entry(self, usize::MAX, each)
+    }
+
+    /// As [`Self::for_each_entry`], for positions below `end`: a sample of a tensor, whose rest is not looked at.
+    ///
+    /// # Errors
+    /// As [`Self::for_each_entry`], for what was looked at.
+    pub(crate) fn for_each_entry_before(
+        &self,
+        end: usize,
+        mut each: impl FnMut(usize, u32),
+    ) -> Result<(), EncodingError> {
+        sparse::for_each_entry(self, end, |position, symbol| {
+            if (position as usize) < end {
+                each(position as usize, symbol);
+            }
+        })
     }
 
     /// The integer that `symbol` stands for, where the values are integers that have this symbol.

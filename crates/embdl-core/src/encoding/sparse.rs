@@ -37,7 +37,7 @@ pub(super) fn for_each_block<T: Copy + Default>(
     let count = tensor.elements()?;
     let mut start = 0;
     let mut out: Vec<T> = Vec::new();
-    for_each_entry(tensor, |position, symbol| {
+    for_each_entry(tensor, usize::MAX, |position, symbol| {
         // Allocated for the first entry, so that streams which cannot be right cost nothing.
         out.resize(block.min(count), T::default());
         while position as usize >= start + block {
@@ -60,7 +60,7 @@ pub(super) fn entries(tensor: &EncodedTensor<'_>) -> Result<SparseEntries, Encod
     let count = Header::of(tensor)?.symbol_count;
     let mut positions = Vec::with_capacity(count);
     let mut codes = Vec::with_capacity(count);
-    for_each_entry(tensor, |position, symbol| {
+    for_each_entry(tensor, usize::MAX, |position, symbol| {
         positions.push(position);
         codes.push(symbol);
     })?;
@@ -106,9 +106,11 @@ pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
     Header::of(tensor).map(drop)
 }
 
-/// Calls `each(position, symbol)` for all that is there, positions ascending and below the number of elements.
+/// Calls `each(position, symbol)` for all that is there, positions ascending and below the number of elements. What lies
+/// beyond `end` may be left out; then the stream is not checked to its end.
 pub(super) fn for_each_entry(
     tensor: &EncodedTensor<'_>,
+    end: usize,
     mut each: impl FnMut(u32, u32),
 ) -> Result<(), EncodingError> {
     let header = Header::of(tensor)?;
@@ -121,6 +123,9 @@ pub(super) fn for_each_entry(
     let mut symbol_chunk = [0; CHUNK];
     let mut positions = [0; CHUNK];
     while gaps.left() > 0 {
+        if walk.next >= end as u64 {
+            return Ok(());
+        }
         let gap_chunk = &mut gap_chunk[..CHUNK.min(gaps.left())];
         gaps.fill(gap_chunk)?;
         let found = walk.positions(gap_chunk, &header, &mut positions)?;

@@ -123,11 +123,12 @@ pub(super) fn describe(problem: &crate::kernels::ConvProblem, isa: &str, what: &
     let ([kh, kw], [sh, sw], [dh, dw]) = (geometry.kernel, geometry.stride, geometry.dilation);
     let ([top, left], [bottom, right]) = (geometry.pad_before, geometry.pad_after);
     alloc::format!(
-        "{isa} {what} {h}x{w}x{c} k{kh}x{kw} s{sh}x{sw} d{dh}x{dw} p{top},{left},{bottom},{right} g{} n{}/{} density {:.2} most {} threads {}",
+        "{isa} {what} {h}x{w}x{c} k{kh}x{kw} s{sh}x{sw} d{dh}x{dw} p{top},{left},{bottom},{right} g{} n{}/{} density {:.2} blocks {:.2} most {} threads {}",
         problem.groups,
         problem.n,
         problem.out_stride,
         problem.density,
+        problem.blocks,
         problem.max_abs,
         problem.threads
     )
@@ -139,9 +140,9 @@ pub(super) fn describe_rows(
     isa: &str,
     threads: usize,
 ) -> String {
-    let crate::kernels::RowsProblem { m, n, k, density, quantized, max_abs } = *problem;
+    let crate::kernels::RowsProblem { m, n, k, density, blocks, quantized, max_abs } = *problem;
     let what = if quantized { "dense q8" } else { "dense f32" };
     alloc::format!(
-        "{isa} {what} {m}x{k} n{n} density {density:.2} most {max_abs} threads {threads}"
+        "{isa} {what} {m}x{k} n{n} density {density:.2} blocks {blocks:.2} most {max_abs} threads {threads}"
     )
 }

@@ -6,11 +6,11 @@ use core::ops::Range;
 
 use bytemuck::cast_slice_mut;
 
-use super::forms::{ell_limit, small_codebook};
+use super::forms::{block_limit, ell_limit, small_codebook};
 use crate::encoding::EncodingError;
 use crate::kernels::{
-    CodebookQ8, EllBuilder, EllQ8, EllTile, Kernels, PackedF32, PackedQ8, SparseF32, SparseQ8,
-    SparseRows,
+    BlockBuilder, BlocksF32, BlocksQ8, CodebookQ8, EllBuilder, EllQ8, EllTile, Kernels, PackedF32,
+    PackedQ8, SparseF32, SparseQ8, SparseRows, Tile,
 };
 use crate::model::{EncodedTensor, Layout, Scales, Values};
 use crate::runtime::Release;
@@ -198,6 +198,55 @@ pub(super) fn ell_q8(
         },
     )?;
     Ok(parts.into_iter().collect())
+}
+
+/// Block-sparse integer rows, for parts of `width` channels, if they fit their bytes all together.
+pub(super) fn blocks_q8(
+    weight: &EncodedTensor<'_>,
+    bias: &[i32],
+    width: usize,
+    zero_point: u8,
+    (blocks, tile): (f32, Tile),
+) -> Result<Option<Vec<BlocksQ8>>, EncodingError> {
+    let size = [weight.shape.dim(0), weight.shape.dim(1)];
+    let left = Cell::new(block_limit(size, blocks, tile, true).unwrap_or(usize::MAX));
+    let table = weight.table_i8()?;
+    let parts = sparse_parts(
+        weight,
+        width,
+        |[n, k, _], part| BlockBuilder::new([n, k], blocks, bias_of(bias, &part), tile, left.get()),
+        |rows, position, code| rows.push(position, table[code as usize & 255]),
+        |rows| {
+            let rows = rows.finish(zero_point);
+            left.set(rows.as_ref().map_or(0, |rows| left.get() - rows.size_bytes()));
+            rows
+        },
+    )?;
+    Ok(parts.into_iter().collect())
+}
+
+/// Block-sparse float rows, for parts of `width` channels, if they fit their bytes all together.
+pub(super) fn blocks_f32(
+    weight: &EncodedTensor<'_>,
+    bias: &[f32],
+    width: usize,
+    (blocks, tile): (f32, Tile),
+) -> Result<Option<Vec<BlocksF32>>, EncodingError> {
+    let (n, k) = (weight.shape.dim(0), weight.shape.dim(1));
+    let limit = block_limit([n, k], blocks, tile, false).unwrap_or(usize::MAX);
+    let begin = |part: Range<usize>| {
+        BlockBuilder::new([part.len(), k], blocks, bias_of(bias, &part), tile, limit)
+    };
+    let mut builders: Vec<BlockBuilder<f32, f32>> = parts(weight, width).map(begin).collect();
+    weight.dequantize_blocks(PACK_BLOCK, |at, values| {
+        for (position, &value) in (at..).zip(values).filter(|(_, value)| **value != 0.0) {
+            builders[position / k / width].push(position - position / k / width * width * k, value);
+        }
+    })?;
+    let parts: Option<Vec<BlocksF32>> = builders.into_iter().map(|rows| rows.finish()).collect();
+    let fit =
+        |parts: &Vec<BlocksF32>| parts.iter().map(BlocksF32::size_bytes).sum::<usize>() <= limit;
+    Ok(parts.filter(fit))
 }
 
 /// Makes rows of the entries of each part of `width` channels, one part after the other: `begin` with the part's channels,

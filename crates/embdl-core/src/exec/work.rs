@@ -14,8 +14,8 @@ use super::memory::Readable;
 use super::resolve::{Stage, Weightless};
 use super::session::Step;
 use crate::kernels::{
-    CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, EllQ8, KernelKind, Kernels, PackedF32,
-    PackedQ8, Parallel, SparseF32, SparseQ8, WindowGeometry,
+    BlocksF32, BlocksQ8, CodebookQ8, ConvF32, ConvQ8, DepthwiseF32, DepthwiseQ8, EllQ8, KernelKind,
+    Kernels, PackedF32, PackedQ8, Parallel, SparseF32, SparseQ8, WindowGeometry,
 };
 use band::for_each_band;
 pub(super) use conv::{Conv, OwnConv};
@@ -71,6 +71,10 @@ pub(super) enum Work {
     SparseQ8(Dense<(SparseQ8, Stage)>),
     /// Dense layer with sparse integer rows in slices.
     EllQ8(Dense<(EllQ8, Stage)>),
+    /// Dense layer with block-sparse rows.
+    BlocksF32(Dense<BlocksF32>, (f32, f32)),
+    /// The same in integers.
+    BlocksQ8(Dense<(BlocksQ8, Stage)>),
     /// Dense layer with 4-bit indices.
     CodebookQ8(Dense<(CodebookQ8, Stage)>),
     /// What has no matrix of weights.
@@ -102,6 +106,8 @@ impl Work {
             Self::SparseF32(..) => kernels.kernel_name(KernelKind::SparseF32),
             Self::SparseQ8(..) => kernels.kernel_name(KernelKind::SparseQ8),
             Self::EllQ8(..) => kernels.kernel_name(KernelKind::EllQ8),
+            Self::BlocksF32(..) => kernels.kernel_name(KernelKind::BlocksF32),
+            Self::BlocksQ8(..) => kernels.kernel_name(KernelKind::BlocksQ8),
             Self::CodebookQ8(..) => kernels.kernel_name(KernelKind::CodebookQ8),
             Self::Weightless(work) => work.kernel_name(kernels),
         }
@@ -121,6 +127,8 @@ impl Work {
             Self::DenseQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::SparseQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::EllQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
+            Self::BlocksF32(dense, _) => dense.parts.iter().map(BlocksF32::size_bytes).sum(),
+            Self::BlocksQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::CodebookQ8(dense) => dense.parts.iter().map(|(w, _)| w.size_bytes()).sum(),
             Self::Weightless(work) => work.weight_bytes(),
         }
@@ -176,7 +184,16 @@ impl Work {
                 dense.run_f32(machine, floats(), cast_slice_mut(out), *clamp);
             }
             Self::SparseF32(dense, clamp) => {
-                dense.run_sparse_f32(machine, floats(), cast_slice_mut(out), *clamp);
+                let (input, out) = (floats(), cast_slice_mut(out));
+                dense.run_rows_f32(machine, input, out, *clamp, |job, out| {
+                    kernels.sparse_f32(job, out);
+                });
+            }
+            Self::BlocksF32(dense, clamp) => {
+                let (input, out) = (floats(), cast_slice_mut(out));
+                dense.run_rows_f32(machine, input, out, *clamp, |job, out| {
+                    kernels.blocks_f32(job, out);
+                });
             }
             Self::DenseQ8(dense) => dense.run_q8(machine, input(), out),
             Self::SparseQ8(dense) => {
@@ -184,6 +201,9 @@ impl Work {
             }
             Self::EllQ8(dense) => {
                 dense.run_rows(machine, input(), out, |job, out| kernels.ell_q8(job, out));
+            }
+            Self::BlocksQ8(dense) => {
+                dense.run_rows(machine, input(), out, |job, out| kernels.blocks_q8(job, out));
             }
             Self::CodebookQ8(dense) => {
                 dense.run_rows(machine, input(), out, |job, out| kernels.codebook_q8(job, out));

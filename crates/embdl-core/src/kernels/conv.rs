@@ -14,12 +14,12 @@ use direct::{Bands, Direct};
 use transform::{InputTiles, OutputTiles, Size};
 use winograd::{Blocks, Winograd};
 
-pub use sliced::{prepare_sliced_q8, way_sliced_q8};
+pub use sparse::{prepare_sparse_f32, prepare_sparse_q8, sparse_ways_f32, sparse_ways_q8};
 pub use winograd::Costs;
 
 mod direct;
 pub mod exact;
-mod sliced;
+mod sparse;
 pub mod transform;
 mod winograd;
 
@@ -36,6 +36,8 @@ pub struct ConvProblem {
     pub out_stride: usize,
     /// Share of weights that are not zero, as far as the file says.
     pub density: f32,
+    /// Share of the blocks of [`super::Kernels::tile_blocks`] in which a weight is not zero, as far as a sample says.
+    pub blocks: f32,
     /// Largest absolute weight of integers, as far as the file says: kernels sum products in fewer bits where it is small.
     pub max_abs: u8,
     /// Threads that it will run on.

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::op::Lrn;
 use crate::quant::Requant;
 
+pub mod blocks;
 pub mod codebook;
 pub mod conv;
 pub mod depthwise;
@@ -34,8 +35,8 @@ mod window;
 
 pub use conv::{ConvF32, ConvProblem, ConvQ8, ConvWay, ConvWeights, PreparedF32, PreparedQ8};
 pub use packed::{
-    CodebookQ8, EllBuilder, EllQ8, EllSlice, EllTile, PackedF32, PackedQ8, SparseF32, SparseQ8,
-    SparseRows, Tile,
+    BlockBuilder, BlockPanel, BlockRows, BlocksF32, BlocksQ8, CodebookQ8, EllBuilder, EllQ8,
+    EllSlice, EllTile, PackedF32, PackedQ8, SparseF32, SparseQ8, SparseRows, Tile,
 };
 pub use parallel::{OneThread, Parallel};
 pub use pointwise::{Pointwise, PointwiseKind};
@@ -216,7 +217,7 @@ pub trait Kernels: Pointwise + Send + Sync {
                 Some(if is_faster { 0.5 } else { 2.0 })
             }
             RowsForm::Codebook if problem.quantized => Some(4.0),
-            RowsForm::Ell | RowsForm::Codebook => None,
+            RowsForm::Ell | RowsForm::Blocks | RowsForm::Codebook => None,
         }
     }
 
@@ -224,6 +225,12 @@ pub trait Kernels: Pointwise + Send + Sync {
     fn tile_ell(&self, density: f32) -> EllTile {
         let _ = density;
         ell::TILE
+    }
+
+    /// Rows and columns of a block of [`BlocksF32`] for `blocks_f32`, or of [`BlocksQ8`] for `blocks_q8`.
+    fn tile_blocks(&self, quantized: bool) -> Tile {
+        let _ = quantized;
+        blocks::TILE
     }
 
     /// Ways beside im2col and GEMM in which this level computes a float convolution.
@@ -288,6 +295,16 @@ pub trait Kernels: Pointwise + Send + Sync {
         ell::ell_q8(job, out);
     }
 
+    /// Block-sparse float weights.
+    fn blocks_f32(&self, job: &RowsF32<'_, BlocksF32>, out: &mut [f32]) {
+        blocks::blocks_f32(job, out);
+    }
+
+    /// Block-sparse integer weights.
+    fn blocks_q8(&self, job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
+        blocks::blocks_q8(job, out);
+    }
+
     /// Dense layer with 4-bit codebook indices.
     fn codebook_q8(&self, job: &RowsQ8<'_, CodebookQ8>, out: OutQ8<'_>) {
         codebook::codebook_q8(job, out);
@@ -341,6 +358,10 @@ pub enum KernelKind {
     SparseQ8,
     /// `ell_q8`.
     EllQ8,
+    /// `blocks_f32`.
+    BlocksF32,
+    /// `blocks_q8`.
+    BlocksQ8,
     /// `codebook_q8`.
     CodebookQ8,
     /// `depthwise_f32`.
@@ -365,6 +386,8 @@ impl KernelKind {
             Self::SparseF32 => "gemm_f32_bsrw_1x1__scalar",
             Self::SparseQ8 => "gemm_qu8_bsrw_1x1__scalar",
             Self::EllQ8 => "gemm_qu8_ellw_1x4c16__scalar",
+            Self::BlocksF32 => "gemm_f32_blkw_1x4c4__scalar",
+            Self::BlocksQ8 => "gemm_qu8_blkw_1x4c4__scalar",
             Self::CodebookQ8 => "gemm_qu8_cb4w_1x1__scalar",
             Self::DepthwiseF32 => "depthwise_f32_f32_1x16__scalar",
             Self::DepthwiseQ8 => "depthwise_qu8_qc8w_1x16__scalar",

@@ -1,13 +1,27 @@
 //! Weights in the layouts that kernels read, and how they are packed: once, at load.
 
+mod blocks;
 mod ell;
 mod rows;
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+pub use blocks::{BlockBuilder, BlockPanel, BlockRows, BlocksF32, BlocksQ8};
 pub use ell::{EllBuilder, EllQ8, EllSlice, EllTile};
 pub use rows::{CodebookQ8, SparseF32, SparseQ8, SparseRows};
+
+/// 64 bytes, aligned to a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+// SAFETY: 64 bytes without padding, of which all values are valid.
+#[expect(unsafe_code, reason = "a derive would need a procedural macro")]
+unsafe impl bytemuck::Zeroable for Line {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "a derive would need a procedural macro")]
+unsafe impl bytemuck::Pod for Line {}
 
 /// How many weight rows (output channels) a panel interleaves, and how many consecutive elements of one row stand
 /// together in it.

@@ -12,6 +12,8 @@ pub struct RowsProblem {
     pub k: usize,
     /// Share of weights that are not zero, as far as the file says.
     pub density: f32,
+    /// Share of the blocks of [`super::Kernels::tile_blocks`] in which a weight is not zero, as far as a sample says.
+    pub blocks: f32,
     /// Whether it computes in integers.
     pub quantized: bool,
     /// No integer weight is larger, as far as the file says.
@@ -36,6 +38,8 @@ pub enum RowsForm {
     Sparse,
     /// Sparse rows in slices: [`super::EllQ8`].
     Ell,
+    /// Block-sparse rows: [`super::BlocksF32`], [`super::BlocksQ8`].
+    Blocks,
     /// 4-bit indices: [`super::CodebookQ8`].
     Codebook,
 }

@@ -73,7 +73,7 @@ pub(super) fn rows(level: Level, problem: &RowsProblem, form: RowsForm) -> Optio
             (step * steps + slice * rows / tile.rows as f32, bytes)
         }
         RowsForm::Codebook if problem.quantized => (costs.index * weights, weights / 2.0),
-        RowsForm::Ell | RowsForm::Codebook => return None,
+        RowsForm::Ell | RowsForm::Blocks | RowsForm::Codebook => return None,
     };
     let waiting = if bytes > CACHE { BYTE * bytes } else { 0.0 };
     Some((m * computing).max(waiting))

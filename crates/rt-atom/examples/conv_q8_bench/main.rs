@@ -71,6 +71,7 @@ mod bench {
             n: co,
             out_stride: co,
             density: 1.0,
+            blocks: 1.0,
             max_abs: limit.unsigned_abs(),
             threads: 1,
         };

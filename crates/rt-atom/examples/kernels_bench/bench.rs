@@ -12,7 +12,7 @@ use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, OutQ8, PackedF32, PackedQ8, 
 use embdl_core::quant::{Quant, Requant};
 use embdl_testkit::Random;
 
-use crate::{compressed, convolutions, forms, networks, pointwise, rows, windows};
+use crate::{compressed, convolutions, forms, networks, pointwise, rows, sparse, windows};
 
 /// Times what it is given.
 pub(crate) type Time<'a> = &'a mut dyn FnMut(&mut dyn FnMut());
@@ -44,6 +44,9 @@ pub(crate) fn run() {
     if let Some(level) = filter.strip_prefix("compressed") {
         let isas: Vec<&str> = runtimes[1..].iter().map(|kernels| kernels.isa()).collect();
         return compressed::run(&isas, level.trim_start_matches(":"));
+    }
+    if let Some(level) = filter.strip_prefix("sparse") {
+        return sparse::run(&runtimes[1..], level.trim_start_matches(":"));
     }
     if let Some(level) = filter.strip_prefix("forms") {
         return forms::run(&runtimes[1..], level.trim_start_matches(":"));

@@ -71,6 +71,7 @@ pub(crate) fn run(kernels: &dyn Kernels, report: Report<'_>) {
             n,
             out_stride: n,
             density: 1.0,
+            blocks: 1.0,
             max_abs: 127,
             threads: 1,
         };

@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p rt-atom --example kernels_bench [-- FILTER]`. One thread; the best of several repetitions,
 //! because everything else that runs on the machine only adds time. `-- forms`, or `-- forms:LEVEL`, compares
-//! the forms that dense layers can take; `-- compressed` loads and runs compressed networks; `-- pointwise`, or
-//! `-- pointwise:FILTER`, prints nanoseconds an element of kernels without weights.
+//! the forms that dense layers can take; `-- sparse`, or `-- sparse:LEVEL`, the ways of sparse convolutions;
+//! `-- compressed` loads and runs compressed networks; `-- pointwise`, or `-- pointwise:FILTER`, prints nanoseconds an
+//! element of kernels without weights.
 
 #[cfg(target_arch = "x86_64")]
 mod bench;
@@ -19,6 +20,8 @@ mod networks;
 mod pointwise;
 #[cfg(target_arch = "x86_64")]
 mod rows;
+#[cfg(target_arch = "x86_64")]
+mod sparse;
 #[cfg(target_arch = "x86_64")]
 mod windows;
 

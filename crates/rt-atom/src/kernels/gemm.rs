@@ -137,7 +137,12 @@ const MIN_ROWS: usize = 48;
 
 /// Cuts `m` rows of `k` floats with `n` results each into blocks of whole tiles of `mr`: first row and number of rows of
 /// each. Rows and results of a block stay in a second-level cache.
-fn row_blocks(m: usize, k: usize, n: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn row_blocks(
+    m: usize,
+    k: usize,
+    n: usize,
+    mr: usize,
+) -> impl Iterator<Item = (usize, usize)> {
     let rows = (BLOCK_BYTES / (4 * (k + n)).max(1)).max(MIN_ROWS) / mr * mr;
     (0..m).step_by(rows).map(move |first| (first, rows.min(m - first)))
 }

@@ -215,7 +215,7 @@ fn add_pair<S: Simd>(simd: S, sums: &mut [S::I32; 2], x: [&[u8]; 2], w: i32) {
 }
 
 /// Asserts that rows fit in `lhs` and `out`.
-fn check(m: usize, k: usize, n: usize, lhs: usize, out: usize) {
+pub(super) fn check(m: usize, k: usize, n: usize, lhs: usize, out: usize) {
     assert!(lhs >= m * k, "{lhs} inputs are not {m} rows of {k}");
     assert!(out >= m * n, "{out} results are not {m} rows of {n}");
 }

@@ -92,6 +92,7 @@ fn problem((input, kernel, stride, pads, n, groups): Case, dilation: usize) -> C
         n,
         out_stride: n + n % 3,
         density: 1.0,
+        blocks: 1.0,
         max_abs: 127,
         threads: 1,
     }
@@ -106,8 +107,22 @@ fn every_way_gives_the_sums_of_products() {
     for (index, problem) in problems.enumerate() {
         let workers: &dyn Parallel = if index % 2 == 0 { &OneThread } else { &InTurns(3) };
         let problem = ConvProblem { threads: workers.threads(), ..problem };
-        let ConvProblem { geometry, n, out_stride, .. } = problem;
-        let weights = random.floats(n * problem.k());
+        let ConvProblem { geometry, n, .. } = problem;
+        let mut weights = random.floats(n * problem.k());
+        let problem = if index % 3 == 1 {
+            // Blocks of eight channels and four elements, of which one in three stays.
+            let k = problem.k();
+            let is_held = |at: usize| (at / k / 8 + at % k / 4).is_multiple_of(3);
+            weights
+                .iter_mut()
+                .enumerate()
+                .filter(|(at, _)| !is_held(*at))
+                .for_each(|(_, w)| *w = 0.0);
+            ConvProblem { density: 0.3, blocks: 0.5, out_stride: n, ..problem }
+        } else {
+            problem
+        };
+        let out_stride = problem.out_stride;
         let bias = random.floats(n);
         let data = random.floats(geometry.input_len());
         let (low, high) = (-1.5, 2.5);

@@ -93,6 +93,7 @@ impl Lowering<'_, '_> {
             n: weight.shape.dim(0),
             out_stride: self.out_stride(),
             density: forms::density(weight),
+            blocks: forms::block_density(weight, self.kernels.tile_blocks(self.quantized())),
             max_abs: forms::max_abs(&weight.values),
             threads: self.parallel.threads(),
         }

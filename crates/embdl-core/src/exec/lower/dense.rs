@@ -28,10 +28,12 @@ impl Lowering<'_, '_> {
                 return Ok(work);
             }
         }
-        // Rows that do not fit their slices.
+        // Rows that do not fit their slices, or blocks that are not as empty as the first ones.
         let entries = weights::entry_count(weight);
-        let work = self.in_form(weight, Form::Sparse { entries })?;
-        Ok(work.expect("plain rows take any entries"))
+        let is_sliced = |(form, _): &(Form, f32)| matches!(form, Form::Ell { .. });
+        let form = if forms.iter().any(is_sliced) { Form::Sparse { entries } } else { Form::Dense };
+        let work = self.in_form(weight, form)?;
+        Ok(work.expect("plain rows and panels take any entries"))
     }
 
     /// What the packed `weight` takes, in any form that it may be given; `None` if it cannot be counted.
@@ -53,7 +55,8 @@ impl Lowering<'_, '_> {
     /// The forms that the weights may be given, and their estimates: all that they can take where they are measured, else the
     /// one that is known or estimated to be the fastest.
     fn forms(&self, weight: &EncodedTensor<'_>) -> Vec<(Form, f32)> {
-        let problem = forms::problem(weight, self.from().shape.dim(0), self.quantized());
+        let problem =
+            forms::problem(weight, self.from().shape.dim(0), self.quantized(), self.kernels);
         let mut forms = forms::forms(weight, &problem, self.options.weights, self.kernels);
         if self.measuring().is_some() && !self.is_frugal {
             return forms;
@@ -89,6 +92,8 @@ impl Lowering<'_, '_> {
             Form::Sparse { .. } if quantized => KernelKind::SparseQ8,
             Form::Sparse { .. } => KernelKind::SparseF32,
             Form::Ell { .. } => KernelKind::EllQ8,
+            Form::Blocks { .. } if quantized => KernelKind::BlocksQ8,
+            Form::Blocks { .. } => KernelKind::BlocksF32,
             Form::Codebook => KernelKind::CodebookQ8,
         })
     }
@@ -120,7 +125,8 @@ impl Lowering<'_, '_> {
             scratch_bytes: 0,
         };
         let machine = Machine { kernels: self.kernels, parallel: self.parallel };
-        let problem = forms::problem(weight, self.from().shape.dim(0), self.quantized());
+        let problem =
+            forms::problem(weight, self.from().shape.dim(0), self.quantized(), self.kernels);
         let problem = self.describe_rows(&problem);
         tune::fastest(tuner, &problem, &candidates, machine, values)
     }
@@ -155,6 +161,11 @@ impl Lowering<'_, '_> {
                     let parts = parts.map_err(failed)?;
                     return Ok(parts.map(|parts| Work::EllQ8(rows.of(parts))));
                 }
+                Form::Blocks { blocks, tile } => {
+                    let parts = weights::blocks_q8(weight, bias, width, zero_point, (blocks, tile));
+                    let parts = parts.map_err(failed)?;
+                    return Ok(parts.map(|parts| Work::BlocksQ8(rows.of(parts))));
+                }
             };
             return work.map(Some).map_err(failed);
         }
@@ -163,6 +174,11 @@ impl Lowering<'_, '_> {
         if let Form::Sparse { .. } = form {
             let parts = weights::sparse_f32(weight, &bias, width).map_err(failed)?;
             return Ok(Some(Work::SparseF32(Dense { m, n, width, parts }, clamp)));
+        }
+        if let Form::Blocks { blocks, tile } = form {
+            let parts = weights::blocks_f32(weight, &bias, width, (blocks, tile));
+            let parts = parts.map_err(failed)?;
+            return Ok(parts.map(|parts| Work::BlocksF32(Dense { m, n, width, parts }, clamp)));
         }
         let parts =
             weights::pack_f32(weight, &bias, width, self.kernels, release).map_err(failed)?;
@@ -179,6 +195,13 @@ impl Lowering<'_, '_> {
             // An entry takes as long as several products of panels.
             Form::Sparse { entries } => (entries.saturating_mul(8), 4),
             Form::Ell { entries, tile } => (entries.saturating_mul(4), tile.rows),
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an estimate"
+            )]
+            Form::Blocks { blocks, tile } => ((n as f32 * k as f32 * blocks) as usize, tile.nr),
         };
         let shares = self.parallel.shares();
         if self.from().shape.dim(0) > 1 || shares == 1 || !is_worth_sharing(products as u64) {

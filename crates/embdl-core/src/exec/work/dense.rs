@@ -6,7 +6,7 @@ use super::super::resolve::Stage;
 use super::Machine;
 use super::conv::rows_of_a_task;
 use crate::kernels::parallel::for_each_piece;
-use crate::kernels::{GemmF32, GemmQ8, OutQ8, PackedF32, PackedQ8, RowsF32, RowsQ8, SparseF32};
+use crate::kernels::{GemmF32, GemmQ8, OutQ8, PackedF32, PackedQ8, RowsF32, RowsQ8};
 
 /// A dense layer.
 #[derive(Debug)]
@@ -48,20 +48,6 @@ impl Dense<(PackedQ8, Stage)> {
     }
 }
 
-impl Dense<SparseF32> {
-    pub(super) fn run_sparse_f32(
-        &self,
-        machine: Machine<'_>,
-        input: &[f32],
-        out: &mut [f32],
-        clamp: (f32, f32),
-    ) {
-        self.for_each_part(machine, input, out, 1, |m, weights, lhs, out| {
-            machine.kernels.sparse_f32(&RowsF32 { m, lhs, weights, clamp }, out);
-        });
-    }
-}
-
 impl<W: Sync> Dense<(W, Stage)> {
     /// Runs a `kernel` on integer rows that are kept compressed.
     pub(super) fn run_rows(
@@ -79,6 +65,20 @@ impl<W: Sync> Dense<(W, Stage)> {
 }
 
 impl<W: Sync> Dense<W> {
+    /// Runs a `kernel` on float rows that are kept compressed.
+    pub(super) fn run_rows_f32(
+        &self,
+        machine: Machine<'_>,
+        input: &[f32],
+        out: &mut [f32],
+        clamp: (f32, f32),
+        kernel: impl Fn(&RowsF32<'_, W>, &mut [f32]) + Sync,
+    ) {
+        self.for_each_part(machine, input, out, 1, |m, weights, lhs, out| {
+            kernel(&RowsF32 { m, lhs, weights, clamp }, out);
+        });
+    }
+
     /// Calls `each(rows, weights, activations, results)` for parts of the channels, or of the rows; a result has `size`
     /// elements.
     fn for_each_part<T: Send + Sync>(

@@ -17,6 +17,8 @@ mod build;
 
 use alloc::vec::Vec;
 
+use super::Line;
+
 pub use build::EllBuilder;
 
 /// How entries stand in slices and steps.
@@ -50,18 +52,6 @@ impl EllTile {
         per_window / (per_window + 2.0)
     }
 }
-
-/// 64 bytes, aligned to a cache line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-// SAFETY: 64 bytes without padding, of which all values are valid.
-#[expect(unsafe_code, reason = "a derive would need a procedural macro")]
-unsafe impl bytemuck::Zeroable for Line {}
-// SAFETY: as above.
-#[expect(unsafe_code, reason = "a derive would need a procedural macro")]
-unsafe impl bytemuck::Pod for Line {}
 
 /// Sparse integer rows `[n, k]` in slices; see the head of this file.
 #[derive(Clone, Debug, PartialEq)]
