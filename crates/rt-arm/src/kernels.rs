@@ -3,9 +3,11 @@
 use embdl_core::kernels::conv::{prepare_f32, prepare_sparse_q8, sparse_ways_q8, ways_f32};
 use embdl_core::kernels::{
     CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
-    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PreparedF32, PreparedQ8, RowsF32,
-    RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PointwiseKind, PreparedF32, PreparedQ8,
+    RowsF32, RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
 };
+
+use embdl_core::quant::AddRequant;
 
 use crate::detect::Level;
 
@@ -17,6 +19,7 @@ mod depthwise;
 mod ell;
 mod gemm;
 mod output;
+mod pointwise;
 mod pool;
 mod sparse;
 mod window;
@@ -33,7 +36,19 @@ impl ArmKernels {
     }
 }
 
-impl Pointwise for ArmKernels {}
+impl Pointwise for ArmKernels {
+    fn pointwise_name(&self, kind: PointwiseKind) -> &'static str {
+        match kind {
+            PointwiseKind::AddU8 => "add_qu8_qu8_1x16__neon",
+            _ => kind.scalar_name(),
+        }
+    }
+
+    fn add_u8(&self, data: &mut [u8], rhs: &[u8], requant: &AddRequant) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { pointwise::add_u8(data, rhs, requant) }
+    }
+}
 
 impl Kernels for ArmKernels {
     fn isa(&self) -> &'static str {

@@ -173,7 +173,7 @@ impl<'a> Stage<'a> {
     /// Eight levels from eight accumulators.
     #[target_feature(enable = "neon")]
     #[inline]
-    fn apply(
+    pub(super) fn apply(
         &self,
         sums: (int32x4_t, int32x4_t),
         multipliers: (int32x4_t, int32x4_t),
@@ -199,30 +199,6 @@ impl<'a> Stage<'a> {
         let scaled = vqmovn_high_s32(vqmovn_s32(low), high);
         let levels = vqmovun_s16(vqaddq_s16(scaled, self.zero_point));
         vmin_u8(vmax_u8(levels, vget_low_u8(self.min)), vget_low_u8(self.max))
-    }
-
-    /// Eight levels for each of some rows of accumulators of the same eight channels.
-    #[target_feature(enable = "neon")]
-    #[inline]
-    pub(super) fn apply_rows<const N: usize>(
-        &self,
-        sums: [[int32x4_t; 2]; N],
-        multipliers: [int32x4_t; 2],
-    ) -> [uint8x8_t; N] {
-        let mut levels = [vget_low_u8(self.min); N];
-        // Loops, because `map` of more than a few rows becomes a call.
-        if self.short {
-            for (levels, [a, b]) in levels.iter_mut().zip(sums) {
-                let low = scale_32(a, multipliers[0], self.shift);
-                *levels = self.levels(low, scale_32(b, multipliers[1], self.shift));
-            }
-        } else {
-            for (levels, [a, b]) in levels.iter_mut().zip(sums) {
-                let low = scale_64(a, multipliers[0], self.shift);
-                *levels = self.levels(low, scale_64(b, multipliers[1], self.shift));
-            }
-        }
-        levels
     }
 }
 

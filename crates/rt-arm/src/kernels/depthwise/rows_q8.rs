@@ -70,7 +70,8 @@ fn row_3x3<const S: usize, const R: usize>(
             let bias = job.bias.as_ptr().add(base);
             [vld1q_s32(bias), vld1q_s32(bias.add(4))]
         };
-        let multipliers = [stage.multipliers(base), stage.multipliers(base + 4)];
+        let multipliers = (stage.multipliers(base), stage.multipliers(base + 4));
+        let twice = [multipliers.0, multipliers.1, multipliers.0, multipliers.1];
         let mut w = [[vdupq_n_s16(0); 3]; R];
         for (r, w) in w.iter_mut().enumerate() {
             for (j, w) in w.iter_mut().enumerate() {
@@ -94,7 +95,7 @@ fn row_3x3<const S: usize, const R: usize>(
                     }
                 }
             }
-            let [levels] = stage.apply_rows([sums], multipliers);
+            let levels = stage.apply((sums[0], sums[1]), multipliers);
             // SAFETY: `channels` elements a result.
             unsafe { vst1_u8(out.as_mut_ptr().add(ox * channels + base), levels) };
         }
@@ -106,9 +107,11 @@ fn row_3x3<const S: usize, const R: usize>(
             let sums = unsafe {
                 windows_3x3::<S, R, TOGETHER>(input, [line, channels], &w, bias, zero_point)
             };
-            for (r, levels) in stage.apply_rows(sums, multipliers).into_iter().enumerate() {
-                // SAFETY: results of the row, `channels` elements each.
-                unsafe { vst1_u8(to.add(r * channels), levels) };
+            let [[a, b], [c, d], [e, f], [g, h]] = sums;
+            // SAFETY: results of the row, `channels` elements each.
+            unsafe {
+                store_two(to, channels, stage.apply_16(&[a, b, c, d], twice));
+                store_two(to.add(2 * channels), channels, stage.apply_16(&[e, f, g, h], twice));
             }
             input = input.wrapping_add(TOGETHER * S * channels);
             to = to.wrapping_add(TOGETHER * channels);
@@ -116,14 +119,29 @@ fn row_3x3<const S: usize, const R: usize>(
         }
         for _ in 0..left {
             // SAFETY: as above.
-            let sums =
+            let [[a, b]] =
                 unsafe { windows_3x3::<S, R, 1>(input, [line, channels], &w, bias, zero_point) };
-            let [levels] = stage.apply_rows(sums, multipliers);
+            let levels = stage.apply((a, b), multipliers);
             // SAFETY: a result of the row.
             unsafe { vst1_u8(to, levels) };
             input = input.wrapping_add(S * channels);
             to = to.wrapping_add(channels);
         }
+    }
+}
+
+/// Writes the levels of two neighbouring results.
+///
+/// # Safety
+/// Eight bytes at each.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn store_two(to: *mut u8, channels: usize, levels: uint8x16_t) {
+    let levels = vreinterpretq_u64_u8(levels);
+    // SAFETY: by the contract; u64 are written without alignment.
+    unsafe {
+        vst1q_lane_u64::<0>(to.cast(), levels);
+        vst1q_lane_u64::<1>(to.add(channels).cast(), levels);
     }
 }
 
@@ -140,19 +158,32 @@ unsafe fn windows_3x3<const S: usize, const R: usize, const N: usize>(
     bias: [int32x4_t; 2],
     zero_point: uint8x8_t,
 ) -> [[int32x4_t; 2]; N] {
+    const { assert!(R <= 3 && S * (N - 1) + 3 <= 9) };
     let mut sums = [bias; N];
-    for (r, w) in w.iter().enumerate() {
-        let row = super::super::gemm::opaque(input.wrapping_add(r * line));
-        for column in 0..S * (N - 1) + 3 {
-            // SAFETY: by the contract.
-            let x = vsubl_u8(unsafe { vld1_u8(row.add(column * channels)) }, zero_point);
-            for (n, sums) in sums.iter_mut().enumerate() {
-                if (S * n..S * n + 3).contains(&column) {
-                    multiply(sums, x, w[column - S * n]);
+    // Written out, since loops as long as these are not unrolled at every level of optimization, and sums that are chosen by
+    // the turn of a loop are in memory.
+    macro_rules! columns {
+        ($w:ident, $row:ident, $($column:literal)+) => {$(
+            if $column < S * (N - 1) + 3 {
+                // SAFETY: by the contract.
+                let x = vsubl_u8(unsafe { vld1_u8($row.add($column * channels)) }, zero_point);
+                for (n, sums) in sums.iter_mut().enumerate() {
+                    if (S * n..S * n + 3).contains(&$column) {
+                        multiply(sums, x, $w[$column - S * n]);
+                    }
                 }
             }
-        }
+        )+};
     }
+    macro_rules! rows {
+        ($($r:literal)+) => {$(
+            if let Some(w) = w.get($r) {
+                let row = super::super::gemm::opaque(input.wrapping_add($r * line));
+                columns!(w, row, 0 1 2 3 4 5 6 7 8);
+            }
+        )+};
+    }
+    rows!(0 1 2);
     sums
 }
 

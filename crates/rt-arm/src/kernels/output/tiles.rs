@@ -30,8 +30,8 @@ impl Sink<'_> {
         assert!(at + (M - 1) * stride + CHANNELS <= out.len());
         let mut to = out.as_mut_ptr().wrapping_add(at);
         let [a, b] = multipliers;
-        for pair in sums.as_chunks::<2>().0 {
-            let levels = stage.apply_16(pair.as_flattened(), [a, b, a, b]);
+        for &[[c, d], [e, f]] in sums.as_chunks::<2>().0 {
+            let levels = stage.apply_16(&[c, d, e, f], [a, b, a, b]);
             let levels = vreinterpretq_u64_u8(levels);
             // SAFETY: asserted above; u64 are written without alignment.
             unsafe {
@@ -103,13 +103,13 @@ impl Sink<'_> {
 
 impl Stage<'_> {
     /// Sixteen levels from four vectors of accumulators.
-    ///
-    /// # Panics
-    /// If there are fewer.
     #[target_feature(enable = "neon")]
     #[inline]
-    fn apply_16(&self, sums: &[int32x4_t], multipliers: [int32x4_t; 4]) -> uint8x16_t {
-        let sums: &[int32x4_t; 4] = sums.first_chunk().expect("four vectors");
+    pub(in super::super) fn apply_16(
+        &self,
+        sums: &[int32x4_t; 4],
+        multipliers: [int32x4_t; 4],
+    ) -> uint8x16_t {
         let mut scaled = *sums;
         if self.short {
             for (sums, multipliers) in scaled.iter_mut().zip(multipliers) {
