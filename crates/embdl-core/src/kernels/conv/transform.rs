@@ -251,25 +251,59 @@ fn input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
 ) {
     let ci = job.channels.len();
     assert!(ci >= S::LANES && job.zeros.len() == ci && out.len() >= IN * IN * ci);
-    let pixels = pixels::<IN, OUT>(job);
+    let [height, width, depth] = job.geometry.input;
+    let at = [job.tile / job.tiles_across, job.tile % job.tiles_across];
+    let [y, x] = [0, 1].map(|axis| (at[axis] * OUT).wrapping_sub(job.geometry.pad_before[axis]));
+    let is_inside = |from: usize, len: usize| from < len && len - from >= IN;
+    if is_inside(y, height) && is_inside(x, width) {
+        let first = (y * width + x) * depth;
+        let last = first + (IN - 1) * (width + 1) * depth;
+        assert!(
+            job.channels.start <= job.channels.end && last + job.channels.end <= job.input.len()
+        );
+        let first = job.input.as_ptr().wrapping_add(first + job.channels.start);
+        let pixel = |y: usize, x: usize| first.wrapping_add((y * width + x) * depth);
+        // SAFETY: asserted above: `ci` channels of the last pixel, behind all others, and of each position in `out`.
+        unsafe { transform_input::<S, F, IN, OUT>(simd, ci, pixel, out.as_mut_ptr()) };
+    } else {
+        let pixels = pixels::<IN, OUT>(job);
+        let pixel = |y: usize, x: usize| pixels[y][x].as_ptr();
+        // SAFETY: `pixels` gives slices of `ci` channels, and asserted above.
+        unsafe { transform_input::<S, F, IN, OUT>(simd, ci, pixel, out.as_mut_ptr()) };
+    }
+}
+
+/// The transform of a tile whose pixels, by row and column, begin at `pixel`.
+///
+/// # Safety
+/// `ci` elements at each of the pixels and in each of IN * IN positions of `out`; `ci` is not less than the lanes.
+#[inline(always)]
+unsafe fn transform_input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+    simd: S,
+    ci: usize,
+    pixel: impl Fn(usize, usize) -> *const f32,
+    out: *mut f32,
+) {
     for channel in (0..ci).step_by(S::LANES) {
         let channel = channel.min(ci - S::LANES);
         let mut columns = [[simd.splat(0.0); IN]; IN];
         for x in 0..IN {
             let mut d = [simd.splat(0.0); IN];
             for (y, d) in d.iter_mut().enumerate() {
-                // SAFETY: `pixels` gives slices of `ci` channels, and a vector from `channel` is within them.
-                *d = unsafe { simd.load(pixels[y][x].as_ptr().add(channel)) };
+                // SAFETY: by the contract, as a vector from `channel` ends with the channels.
+                *d = unsafe { simd.load(pixel(y, x).wrapping_add(channel)) };
             }
             for (row, transformed) in columns.iter_mut().zip(F::input(simd, d)) {
                 row[x] = transformed;
             }
         }
-        for (y, row) in columns.into_iter().enumerate() {
+        let mut to = out.wrapping_add(channel);
+        for row in columns {
             for (x, value) in F::input(simd, row).into_iter().enumerate() {
-                // SAFETY: asserted above: `ci` channels for each of IN * IN positions.
-                unsafe { simd.store(out.as_mut_ptr().add((y * IN + x) * ci + channel), value) };
+                // SAFETY: by the contract.
+                unsafe { simd.store(to.wrapping_add(x * ci), value) };
             }
+            to = to.wrapping_add(IN * ci);
         }
     }
 }
@@ -306,16 +340,47 @@ fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
     let (first_channel, last) = (job.first_channel, [at[0] + rows - 1, at[1] + columns - 1]);
     let last = (last[0] * job.output[1] + last[1]) * job.out_stride + first_channel + n;
     assert!(last <= out.len(), "{last} results of {}", out.len());
+    let first = (at[0] * job.output[1] + at[1]) * job.out_stride + first_channel;
+    let to = out.as_mut_ptr().wrapping_add(first);
+    // SAFETY: asserted above for the last pixel and channel; those of different tiles and groups are disjoint.
+    unsafe {
+        if [rows, columns] == [OUT; 2] {
+            transform_output::<S, F, IN, OUT>(simd, job, to, |row, column, to, result| {
+                let _ = (row, column);
+                simd.store(to, result);
+            });
+        } else {
+            transform_output::<S, F, IN, OUT>(simd, job, to, |row, column, to, result| {
+                if row < rows && column < columns {
+                    simd.store(to, result);
+                }
+            });
+        }
+    }
+}
+
+/// The results of a tile, of which the first goes `to`: `store` is given the row and column of each vector.
+///
+/// # Safety
+/// `store` writes those only that are in the result.
+#[inline(always)]
+unsafe fn transform_output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+    simd: S,
+    job: &OutputTiles<'_>,
+    to: *mut f32,
+    store: impl Fn(usize, usize, *mut f32, S::F32),
+) {
+    let (n, stride) = (job.bias.len(), job.position_stride);
     let (low, high) = (simd.splat(job.clamp.0), simd.splat(job.clamp.1));
     for channel in (0..n).step_by(S::LANES) {
         let channel = channel.min(n - S::LANES);
         let mut halves = [[simd.splat(0.0); IN]; OUT];
+        let from = job.products.as_ptr().wrapping_add(channel);
         for x in 0..IN {
             let mut m = [simd.splat(0.0); IN];
             for (y, m) in m.iter_mut().enumerate() {
-                let at = (y * IN + x) * job.position_stride + channel;
-                // SAFETY: asserted above: `n` products for each of IN * IN positions.
-                *m = unsafe { simd.load(job.products.as_ptr().add(at)) };
+                // SAFETY: the caller asserted: `n` products for each of IN * IN positions.
+                *m = unsafe { simd.load(from.wrapping_add((y * IN + x) * stride)) };
             }
             for (row, half) in halves.iter_mut().zip(F::output(simd, m)) {
                 row[x] = half;
@@ -323,16 +388,13 @@ fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
         }
         // SAFETY: a vector of biases from `channel`.
         let bias = unsafe { simd.load(job.bias.as_ptr().add(channel)) };
-        for (y, half) in halves.into_iter().take(rows).enumerate() {
-            let pixel = (at[0] + y) * job.output[1] + at[1];
-            let row = out.as_mut_ptr().wrapping_add(pixel * job.out_stride + first_channel);
-            let mut to = row.wrapping_add(channel);
-            for result in F::output(simd, half).into_iter().take(columns) {
+        let mut to = to.wrapping_add(channel);
+        for (row, half) in halves.into_iter().enumerate() {
+            for (column, result) in F::output(simd, half).into_iter().enumerate() {
                 let result = simd.clamp(simd.add(result, bias), low, high);
-                // SAFETY: asserted above for the last pixel and channel; those of different tiles and groups are disjoint.
-                unsafe { simd.store(to, result) };
-                to = to.wrapping_add(job.out_stride);
+                store(row, column, to.wrapping_add(column * job.out_stride), result);
             }
+            to = to.wrapping_add(job.output[1] * job.out_stride);
         }
     }
 }
