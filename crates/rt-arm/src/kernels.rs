@@ -1,16 +1,20 @@
 //! Which vector code each job of a level runs on. The only calls from ordinary code into `#[target_feature]` functions.
 
-use embdl_core::kernels::conv::{prepare_f32, prepare_sparse_q8, sparse_ways_q8, ways_f32};
+use embdl_core::kernels::conv::{
+    prepare_f32, prepare_sparse_f32, prepare_sparse_q8, sparse_ways_f32, sparse_ways_q8, ways_f32,
+};
 use embdl_core::kernels::{
-    CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8, EllQ8, EllTile,
-    GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PointwiseKind, PreparedF32, PreparedQ8,
-    RowsF32, RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile, WindowGeometry,
+    BlocksF32, BlocksQ8, CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8,
+    EllQ8, EllTile, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PointwiseKind,
+    PreparedF32, PreparedQ8, RowsF32, RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile,
+    WindowGeometry,
 };
 
 use embdl_core::quant::AddRequant;
 
 use crate::detect::Level;
 
+mod blocks;
 mod codebook;
 mod conv;
 mod conv_q8;
@@ -79,6 +83,11 @@ impl Kernels for ArmKernels {
             (KernelKind::EllQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
                 "gemm_qu8_ellw_1x16c128__dotprod"
             }
+            (KernelKind::BlocksF32, _) => "gemm_f32_blkw_8x4__neon",
+            (KernelKind::BlocksQ8, Level::Neon(_)) => "gemm_qu8_blkw_8x2c8__neon",
+            (KernelKind::BlocksQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
+                "gemm_qu8_blkw_8x4c4__dotprod"
+            }
             (KernelKind::LrnF32, _) => kind.scalar_name(),
             (KernelKind::CodebookQ8, Level::Neon(_)) => "gemm_qu8_cb4w_1x4c32__neon",
             (KernelKind::CodebookQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
@@ -99,8 +108,18 @@ impl Kernels for ArmKernels {
         ell::TILE
     }
 
+    fn tile_blocks(&self, quantized: bool) -> Tile {
+        match self.level {
+            _ if !quantized => blocks::TILE_F32,
+            Level::Neon(_) => blocks::TILE_NEON,
+            Level::Dotprod(_) | Level::I8mm(_) => blocks::TILE_DOTPROD,
+        }
+    }
+
     fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-        ways_f32(*self, problem)
+        let mut ways = ways_f32(*self, problem);
+        ways.extend(sparse_ways_f32(self, problem));
+        ways
     }
 
     fn conv_f32(
@@ -110,7 +129,8 @@ impl Kernels for ArmKernels {
         weights: ConvWeights<'_, f32, f32>,
         clamp: (f32, f32),
     ) -> PreparedF32 {
-        prepare_f32(*self, way, problem, weights, clamp)
+        prepare_sparse_f32(*self, way, problem, weights, clamp)
+            .or_else(|| prepare_f32(*self, way, problem, weights, clamp))
     }
 
     fn conv_q8_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
@@ -162,6 +182,20 @@ impl Kernels for ArmKernels {
             Level::Neon(_) => unsafe { ell::neon::ell_q8(job, out) },
             // SAFETY: the tokens exist only where NEON and dotprod were detected.
             Level::Dotprod(_) | Level::I8mm(_) => unsafe { ell::dotprod::ell_q8(job, out) },
+        }
+    }
+
+    fn blocks_f32(&self, job: &RowsF32<'_, BlocksF32>, out: &mut [f32]) {
+        // SAFETY: every level implies NEON, and a level exists only where it was detected.
+        unsafe { blocks::blocks_f32(job, out) }
+    }
+
+    fn blocks_q8(&self, job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
+        match self.level {
+            // SAFETY: the token exists only where NEON was detected.
+            Level::Neon(_) => unsafe { blocks::blocks_q8_neon(job, out) },
+            // SAFETY: the tokens exist only where NEON and dotprod were detected.
+            Level::Dotprod(_) | Level::I8mm(_) => unsafe { blocks::blocks_q8_dotprod(job, out) },
         }
     }
 

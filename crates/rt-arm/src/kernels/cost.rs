@@ -5,9 +5,9 @@
 //! costs is assumed: a byte from beyond the second-level cache takes as long as 0.4 instructions. Kernels compute or wait for
 //! memory, whichever takes longer. `embdl tune` measures instead.
 
-use embdl_core::kernels::{EllQ8, RowsForm, RowsProblem};
+use embdl_core::kernels::{BlocksF32, BlocksQ8, EllQ8, RowsForm, RowsProblem};
 
-use super::ell;
+use super::{blocks, ell};
 use crate::detect::Level;
 
 /// Instructions of a level's kernels for one row of activations.
@@ -19,18 +19,35 @@ struct RowCosts {
     sparse: [f32; 3],
     /// A step of slices, and a slice.
     slices: [f32; 2],
+    /// A block: of one row, and of one in a tile; and four channels of them.
+    blocks: [f32; 3],
     /// A 4-bit index.
     index: f32,
 }
 
-const F32: RowCosts =
-    RowCosts { dense: [0.36, 0.28], sparse: [6.7, 3.5, 60.0], slices: [0.0; 2], index: 0.0 };
+const F32: RowCosts = RowCosts {
+    dense: [0.36, 0.28],
+    sparse: [6.7, 3.5, 60.0],
+    slices: [0.0; 2],
+    blocks: [6.0, 2.5, 25.0],
+    index: 0.0,
+};
 
-const NEON: RowCosts =
-    RowCosts { dense: [0.22, 0.21], sparse: [5.5, 2.8, 90.0], slices: [32.0, 90.0], index: 0.36 };
+const NEON: RowCosts = RowCosts {
+    dense: [0.22, 0.21],
+    sparse: [5.5, 2.8, 90.0],
+    slices: [32.0, 90.0],
+    blocks: [9.0, 4.5, 60.0],
+    index: 0.36,
+};
 
-const DOTPROD: RowCosts =
-    RowCosts { dense: [0.1, 0.07], slices: [24.0, 70.0], index: 0.24, ..NEON };
+const DOTPROD: RowCosts = RowCosts {
+    dense: [0.1, 0.07],
+    slices: [24.0, 70.0],
+    blocks: [7.0, 3.3, 40.0],
+    index: 0.24,
+    ..NEON
+};
 
 const I8MM: RowCosts = RowCosts { dense: [0.1, 0.04], ..DOTPROD };
 
@@ -72,8 +89,24 @@ pub(super) fn rows(level: Level, problem: &RowsProblem, form: RowsForm) -> Optio
             let [step, slice] = costs.slices;
             (step * steps + slice * rows / tile.rows as f32, bytes)
         }
+        RowsForm::Blocks => {
+            let tile = match level {
+                _ if !problem.quantized => blocks::TILE_F32,
+                Level::Neon(_) => blocks::TILE_NEON,
+                Level::Dotprod(_) | Level::I8mm(_) => blocks::TILE_DOTPROD,
+            };
+            let (n, k, share) = (problem.n, problem.k, problem.blocks);
+            let bytes = if problem.quantized {
+                BlocksQ8::expected_bytes(n, k, share, tile)
+            } else {
+                BlocksF32::expected_bytes(n, k, share, tile)
+            };
+            let all = n.div_ceil(tile.nr) * k.div_ceil(tile.kr);
+            let [_, _, quad] = costs.blocks;
+            (costs.blocks[of_many] * share * all as f32 + quad * rows / 4.0, bytes as f32)
+        }
         RowsForm::Codebook if problem.quantized => (costs.index * weights, weights / 2.0),
-        RowsForm::Ell | RowsForm::Blocks | RowsForm::Codebook => return None,
+        RowsForm::Ell | RowsForm::Codebook => return None,
     };
     let waiting = if bytes > CACHE { BYTE * bytes } else { 0.0 };
     Some((m * computing).max(waiting))

@@ -91,16 +91,19 @@ fn run(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>, products: impl Fn(EllSlice<'_>, 
     }
 }
 
-/// A row of activations less 128, behind which a window's length of bytes can be read.
-struct Row([MaybeUninit<i8>; MAX_COLUMNS + WINDOW]);
+/// Rows of activations less 128, behind which a window's length of bytes can be read.
+pub(super) struct Row([MaybeUninit<i8>; MAX_COLUMNS + WINDOW]);
 
 impl Row {
-    const fn new() -> Self {
+    /// Activations that fit.
+    pub(super) const MAX: usize = MAX_COLUMNS;
+
+    pub(super) const fn new() -> Self {
         Self([const { MaybeUninit::uninit() }; MAX_COLUMNS + WINDOW])
     }
 
     #[target_feature(enable = "neon")]
-    fn fill(&mut self, lhs: &[u8]) {
+    pub(super) fn fill(&mut self, lhs: &[u8]) {
         assert!(lhs.len() <= MAX_COLUMNS, "{} columns", lhs.len());
         let (whole, rest) = lhs.as_chunks::<16>();
         let (to, behind) = self.0.split_at_mut(16 * whole.len());
@@ -116,7 +119,7 @@ impl Row {
         behind[..WINDOW].fill(MaybeUninit::new(0));
     }
 
-    const fn as_ptr(&self) -> *const i8 {
+    pub(super) const fn as_ptr(&self) -> *const i8 {
         self.0.as_ptr().cast()
     }
 }
