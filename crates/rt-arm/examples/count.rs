@@ -6,7 +6,7 @@
 //! ```
 //! The last run is between two system calls that nothing else makes, for an emulator that counts what is between them.
 //! With a density, dense layers run as sparse rows (`int4` and 100 percent: as codebook indices). `nodes`
-//! reads the clock before and after each node, and prints the nodes and their kernels.
+//! reads the clock before and after each node, and prints the nodes, their kernels, products, and bytes of activations and weights.
 
 #[cfg(target_arch = "aarch64")]
 #[path = "count/net.rs"]
@@ -79,7 +79,7 @@ fn run(
         }
     }
     for node in session.profile().iter().flat_map(|profile| &profile.nodes) {
-        println!("{} {} {}", node.name, node.kernel, node.macs);
+        println!("{} {} {} {}", node.name, node.kernel, node.macs, node.bytes);
     }
     core::hint::black_box((out, bytes, sums));
     Ok(())

@@ -241,12 +241,13 @@ fn nodes(said: &str, log: &[(Event, Count)]) -> Result<Vec<Node>> {
         );
     }
     let node = |(line, clocks): (&&str, &[Count])| {
-        let mut words = line.rsplitn(3, ' ');
-        let (macs, kernel, name) = (words.next(), words.next(), words.next());
+        let mut words = line.rsplitn(4, ' ');
+        let mut number = || words.next()?.parse().ok();
+        let numbers = number().zip(number());
+        let (bytes, macs) = numbers.with_context(|| format!("the program wrote `{line}`"))?;
+        let (kernel, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let count = clocks[1].minus(clocks[0]);
-        let macs = macs.and_then(|macs| macs.parse().ok());
-        let macs = macs.with_context(|| format!("the program wrote `{line}`"))?;
-        Ok(Node::new(name.unwrap_or_default(), kernel.unwrap_or_default(), macs, count))
+        Ok(Node::new((name, kernel), [macs, bytes], count))
     };
     lines.iter().zip(clocks.chunks(2)).map(node).collect()
 }
@@ -297,21 +298,21 @@ mod tests {
     #[test]
     fn layers_are_between_two_looks_at_the_clock() {
         let log = read_log(LOG).unwrap();
-        let said = "conv 1 conv_f32_f32_8x8__neon 2000\nfc gemm_qu8_qc8w_4x8__dotprod 30\n";
+        let said = "conv 1 conv_f32_f32_8x8__neon 2000 70\nfc gemm_qu8_qc8w_4x8__dotprod 30 40\n";
         let nodes = nodes(said, &log).unwrap();
         let found: Vec<_> =
             nodes.iter().map(|node| (node.node.as_str(), node.instructions, node.macs)).collect();
         assert_eq!(found, [("conv 1", 250, 2000), ("fc", 100, 30)]);
         assert_eq!(level(&nodes), "dotprod");
         // What has no kernel of the level's own runs the reference.
-        let of = |kernel: &str| Node::new("n", kernel, 1, Count::default());
+        let of = |kernel: &str| Node::new(("n", kernel), [1, 1], Count::default());
         assert_eq!(level(&[of("softmax_f32_f32_1x1__scalar"), of("gemm__neon")]), "neon");
         assert_eq!(last_run(&log).unwrap(), Count { all: 300, memory: 1, simd: 1, branches: 1 });
     }
 
     #[test]
     fn a_clock_without_system_calls_is_noticed() {
-        let error = nodes("a k 1\n", &read_log("end 900 1 2 3").unwrap()).unwrap_err();
+        let error = nodes("a k 1 1\n", &read_log("end 900 1 2 3").unwrap()).unwrap_err();
         assert!(error.to_string().contains("0 times"), "{error:#}");
         assert!(read_log("noise").is_err() && read_log("end 1 2 3").is_err());
         assert!(last_run(&read_log("mark 1 1 1 1\nend 2 2 2 2").unwrap()).is_err());

@@ -20,7 +20,7 @@ use core::mem::MaybeUninit;
 use embdl_core::kernels::{EllQ8, EllSlice, EllTile, OutQ8, RowsQ8};
 
 use super::gemm::neon::flip;
-use super::output::{Sink, load_i32};
+use super::output::Sink;
 
 pub(super) mod dotprod;
 pub(super) mod neon;
@@ -78,12 +78,18 @@ fn run(job: &RowsQ8<'_, EllQ8>, out: OutQ8<'_>, products: impl Fn(EllSlice<'_>, 
     let mut row = Row::new();
     for i in 0..job.m {
         row.fill(&job.lhs[i * k..][..k]);
-        for (index, channel) in (0..n).step_by(ROWS).enumerate() {
+        let bias = weights.bias().as_chunks::<ROWS>().0.iter();
+        let slices = bias.zip(weights.row_sums().as_chunks::<ROWS>().0);
+        for (index, (bias, row_sums)) in slices.enumerate() {
+            let channel = index * ROWS;
             let mut sums = products(weights.slice(index), &row, weights.max_abs());
             for (quad, sums) in sums.iter_mut().enumerate() {
-                let bias = load_i32(&weights.bias()[channel + 4 * quad..]);
-                let flipped = vshlq_n_s32::<7>(load_i32(&weights.row_sums()[channel + 4 * quad..]));
-                *sums = vaddq_s32(*sums, vaddq_s32(bias, flipped));
+                // SAFETY: four quads of a slice.
+                unsafe {
+                    let bias = vld1q_s32(bias.as_ptr().add(4 * quad));
+                    let flipped = vshlq_n_s32::<7>(vld1q_s32(row_sums.as_ptr().add(4 * quad)));
+                    *sums = vaddq_s32(*sums, vaddq_s32(bias, flipped));
+                }
             }
             let multipliers = sink.multipliers::<{ ROWS / 4 }>(channel);
             sink.store(i * n + channel, ROWS.min(n - channel), &sums, &multipliers);

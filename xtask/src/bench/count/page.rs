@@ -1,5 +1,5 @@
 //! The comparison of counts as a page of the book.
-use super::record::{self, Outcome, Record};
+use super::record::{self, Outcome, Record, share};
 use crate::bench::models::{Precision, ZOO};
 use crate::bench::peers::geometric_mean;
 
@@ -12,6 +12,15 @@ const HEAD: &str = "\
 Millions of instructions for one inference, on one thread, counted by an emulator ([how, and what that leaves
 out](boards.md#peers)): these are no times. The ratio is the best peer's instructions over ours, so above 1 ours takes fewer;
 what is compressed stands beside the peers' int8. The networks have initial weights.
+";
+
+/// The head of the table of dense layers.
+const DENSE_LAYERS: &str = "
+Dense layers of the compressed networks: a tenth of the weights, each one of 16 values, as sparse rows in slices. Bytes are those
+that the session holds of a layer's weights and biases and reads once a run, with the layer's activations.
+
+| dense layer | int8, instructions | compressed | ratio | fp32, bytes | compressed | ratio |
+|---|---|---|---|---|---|---|
 ";
 
 /// A table for each level and precision from the newest record of each model; what they come from stands above.
@@ -35,6 +44,7 @@ pub(super) fn page(records: &[Record]) -> String {
         for precision in Precision::ALL {
             text += &table(&of, precision);
         }
+        text += &dense_layers(&of);
         text += &failures(&of);
     }
     text
@@ -87,6 +97,41 @@ fn table(records: &[&Record], precision: Precision) -> String {
         text += &format!("| geometric mean |{empty} **{:.2}** |\n", geometric_mean(&ratios));
     }
     text
+}
+
+/// The dense layers that run as sparse slices, beside the same layers of the networks in 8 bits and in floats.
+fn dense_layers(records: &[&Record]) -> String {
+    let of = |model: &str, precision: Precision| {
+        records.iter().find(|r| r.model == model && r.precision == precision.name())
+    };
+    let layer = |record: &Record, name: &str| {
+        record.nodes.iter().find(|node| node.node == name && node.bytes > 0).cloned()
+    };
+    let mut rows = String::new();
+    for compressed in records.iter().filter(|r| r.precision == Precision::Compressed.name()) {
+        let others = [Precision::Int8, Precision::Fp32].map(|p| of(&compressed.model, p));
+        let [Some(int8), Some(fp32)] = others else { continue };
+        for node in compressed.nodes.iter().filter(|node| node.kernel.contains("_ellw_")) {
+            let Some((int8, fp32)) = layer(int8, &node.node).zip(layer(fp32, &node.node)) else {
+                continue;
+            };
+            rows += &format!(
+                "| {}, {} | {} | {} | {:.3} | {} | {} | 1/{:.1} |\n",
+                compressed.model,
+                node.node,
+                int8.instructions,
+                node.instructions,
+                share(node.instructions, int8.instructions),
+                fp32.bytes,
+                node.bytes,
+                share(fp32.bytes, node.bytes),
+            );
+        }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    format!("{DENSE_LAYERS}{rows}")
 }
 
 /// Who did not run, and why, each reason once.

@@ -26,7 +26,7 @@ pub(super) struct Record {
     pub(super) instructions: Instructions,
     /// The whole file.
     file_bytes: u64,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     /// On the same CPU; the keys are those of comparisons by time.
     pub(super) peers: Vec<Peer>,
     /// Instructions of the best peer over ours: above 1 ours takes fewer. Absent where no peer ran.
@@ -80,6 +80,9 @@ pub(super) struct Node {
     pub(super) kernel: String,
     /// Multiply-accumulates as if dense and direct.
     pub(super) macs: u64,
+    /// Of activations read and written, and of weights as the session holds them; 0 in records that are older.
+    #[serde(default)]
+    pub(super) bytes: u64,
     /// With the two looks at the clock.
     pub(super) instructions: u64,
     memory_instructions: u64,
@@ -135,11 +138,12 @@ impl Circumstances {
 }
 
 impl Node {
-    pub(super) fn new(node: &str, kernel: &str, macs: u64, count: Count) -> Self {
+    pub(super) fn new((node, kernel): (&str, &str), [macs, bytes]: [u64; 2], count: Count) -> Self {
         Self {
             node: node.into(),
             kernel: kernel.into(),
             macs,
+            bytes,
             instructions: count.all,
             memory_instructions: count.memory,
             simd_instructions: count.simd,
@@ -214,8 +218,8 @@ impl Record {
         let mut nodes: Vec<&Node> = self.nodes.iter().collect();
         nodes.sort_by_key(|node| core::cmp::Reverse(node.instructions));
         let mut text = format!(
-            "{:<22} {:<38} {:>14} {:>7} {:>8} {:>6} {:>6}\n",
-            "layer", "kernel", "instructions", "share", "a MAC", "simd", "memory"
+            "{:<22} {:<38} {:>14} {:>7} {:>8} {:>6} {:>6} {:>12}\n",
+            "layer", "kernel", "instructions", "share", "a MAC", "simd", "memory", "bytes"
         );
         let (shown, rest) = nodes.split_at(rows.min(nodes.len()));
         for node in shown {
@@ -225,13 +229,14 @@ impl Record {
                 format!("{:.3}", share(node.instructions, node.macs))
             };
             text += &format!(
-                "{:<22} {:<38} {:>14} {:>5.1} % {a_mac:>8} {:>4.0} % {:>4.0} %\n",
+                "{:<22} {:<38} {:>14} {:>5.1} % {a_mac:>8} {:>4.0} % {:>4.0} % {:>12}\n",
                 node.node,
                 node.kernel,
                 node.instructions,
                 100.0 * share(node.instructions, self.instructions.all),
                 100.0 * share(node.simd_instructions, node.instructions),
                 100.0 * share(node.memory_instructions, node.instructions),
+                node.bytes,
             );
         }
         if !rest.is_empty() {
@@ -295,7 +300,7 @@ pub(super) fn names(records: &[Record]) -> Vec<&str> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of instructions are far below 2^52")]
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
@@ -306,8 +311,8 @@ pub(super) fn pretend([model, precision]: [&str; 2], ours: u64, peers: &[u64]) -
     let circumstances = Circumstances { machine, provenance: Provenance::pretend() };
     let count = Count { all: ours, memory: 300, simd: 400, branches: 50 };
     let nodes = vec![
-        Node::new("pool", "maxpool_f32_f32_1x16__neon", 0, Count { all: 100, ..count }),
-        Node::new("conv", "gemm_f32_f32_8x8__neon", 3000, Count { all: 900, ..count }),
+        Node::new(("pool", "maxpool_f32_f32_1x16__neon"), [0, 8], Count { all: 100, ..count }),
+        Node::new(("conv", "gemm_f32_f32_8x8__neon"), [3000, 80], Count { all: 900, ..count }),
     ];
     let precision = Precision::ALL.into_iter().find(|known| known.name() == precision);
     let what = (model, precision.unwrap_or(Precision::Fp32));
