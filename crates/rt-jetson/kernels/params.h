@@ -6,8 +6,10 @@ typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
 typedef signed char i8;
+typedef short i16;
 typedef int i32;
 typedef long long i64;
+typedef unsigned long long u64;
 
 struct Window {
     u32 oh, ow, ih, iw, ci;

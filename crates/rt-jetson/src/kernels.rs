@@ -15,13 +15,27 @@ pub enum Module {
     Dp4a,
     /// Dense layers of few samples.
     Rows,
-    /// Everything else.
-    Simple,
+    /// Winograd's transforms.
+    Winograd,
+    /// Depthwise convolutions and pooling.
+    Windows,
+    /// What works element by element, or on the channels of one pixel.
+    Pointwise,
+    /// What only moves elements, or interpolates them.
+    Moving,
 }
 
 impl Module {
     /// All modules.
-    pub const ALL: [Self; 4] = [Self::Conv, Self::Dp4a, Self::Rows, Self::Simple];
+    pub const ALL: [Self; 7] = [
+        Self::Conv,
+        Self::Dp4a,
+        Self::Rows,
+        Self::Winograd,
+        Self::Windows,
+        Self::Pointwise,
+        Self::Moving,
+    ];
 
     /// Name of the source and of the PTX.
     #[must_use]
@@ -30,7 +44,10 @@ impl Module {
             Self::Conv => "conv",
             Self::Dp4a => "dp4a",
             Self::Rows => "rows",
-            Self::Simple => "simple",
+            Self::Winograd => "winograd",
+            Self::Windows => "windows",
+            Self::Pointwise => "pointwise",
+            Self::Moving => "moving",
         }
     }
 
@@ -41,7 +58,10 @@ impl Module {
             Self::Conv => include_str!("../ptx/conv.ptx"),
             Self::Dp4a => include_str!("../ptx/dp4a.ptx"),
             Self::Rows => include_str!("../ptx/rows.ptx"),
-            Self::Simple => include_str!("../ptx/simple.ptx"),
+            Self::Winograd => include_str!("../ptx/winograd.ptx"),
+            Self::Windows => include_str!("../ptx/windows.ptx"),
+            Self::Pointwise => include_str!("../ptx/pointwise.ptx"),
+            Self::Moving => include_str!("../ptx/moving.ptx"),
         }
     }
 }
@@ -118,17 +138,17 @@ kernels! {
     /// Sums of slices of accumulators.
     SUM_Q8: Conv "sum_q8" SumQ8 256 |p| linear(p.rows * p.n);
     /// Input tiles of F(2x2, 3x3).
-    WINOGRAD2_INPUT: Conv "winograd2_input" WinogradInput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
+    WINOGRAD2_INPUT: Winograd "winograd2_input" WinogradInput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
     /// Result of F(2x2, 3x3).
-    WINOGRAD2_OUTPUT: Conv "winograd2_output" WinogradOutput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
+    WINOGRAD2_OUTPUT: Winograd "winograd2_output" WinogradOutput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
     /// Input tiles of F(4x4, 3x3).
-    WINOGRAD4_INPUT: Conv "winograd4_input" WinogradInput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
+    WINOGRAD4_INPUT: Winograd "winograd4_input" WinogradInput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
     /// Result of F(4x4, 3x3).
-    WINOGRAD4_OUTPUT: Conv "winograd4_output" WinogradOutput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
+    WINOGRAD4_OUTPUT: Winograd "winograd4_output" WinogradOutput 256 |p| linear(p.samples * p.tiles_y * p.tiles_x * p.c);
     /// Depthwise convolution.
-    DEPTHWISE_F32: Simple "depthwise_f32" DepthwiseF32 256 |p| linear(p.count / p.width);
+    DEPTHWISE_F32: Windows "depthwise_f32" DepthwiseF32 256 |p| linear(p.count / p.width);
     /// Depthwise convolution of levels.
-    DEPTHWISE_Q8: Simple "depthwise_q8" DepthwiseQ8 256 |p| linear(p.count / p.width);
+    DEPTHWISE_Q8: Windows "depthwise_q8" DepthwiseQ8 256 |p| linear(p.count / p.width);
     /// Dense layer, weights in floats; a block makes 16 outputs of 4 samples.
     ROWS_F32: Rows "rows_f32" RowsF32 128 |p| rows(p.n, p.samples, 16);
     /// Weights in halves; products are of floats.
@@ -150,45 +170,45 @@ kernels! {
     /// Sparse rows; a block makes 4 outputs.
     ROWS_SPARSE_Q8: Rows "rows_sparse_q8" RowsQ8 128 |p| rows(p.n, p.samples, 4);
     /// Pooling.
-    POOL_F32: Simple "pool_f32" PoolF32 256 |p| linear(p.count / p.width);
+    POOL_F32: Windows "pool_f32" PoolF32 256 |p| linear(p.count / p.width);
     /// Pooling of levels.
-    POOL_Q8: Simple "pool_q8" PoolQ8 256 |p| linear(p.count / p.width);
+    POOL_Q8: Windows "pool_q8" PoolQ8 256 |p| linear(p.count / p.width);
     /// Local response normalization.
-    LRN: Simple "lrn" Lrn 256 |p| linear(p.count);
+    LRN: Pointwise "lrn" Lrn 256 |p| linear(p.count);
     /// Softmax; a block takes a row.
-    SOFTMAX: Simple "softmax" Softmax 256 |p| [p.rows as usize, 1, 1];
+    SOFTMAX: Pointwise "softmax" Softmax 256 |p| [p.rows as usize, 1, 1];
     /// Functions of one element.
-    MAP_WORDS: Simple "map_words" MapWords 256 |p| linear(p.count);
+    MAP_WORDS: Pointwise "map_words" MapWords 256 |p| linear(p.count);
     /// Tables of levels.
-    MAP_LEVELS: Simple "map_levels" MapLevels 256 |p| linear(p.count.div_ceil(4));
+    MAP_LEVELS: Pointwise "map_levels" MapLevels 256 |p| linear(p.count.div_ceil(4));
     /// Sums, products, slopes.
-    PAIRS_F32: Simple "pairs_f32" PairsF32 256 |p| linear(p.count);
+    PAIRS_F32: Pointwise "pairs_f32" PairsF32 256 |p| linear(p.count);
     /// The same on levels.
-    PAIRS_Q8: Simple "pairs_q8" PairsQ8 256 |p| linear(p.count.div_ceil(4));
+    PAIRS_Q8: Pointwise "pairs_q8" PairsQ8 256 |p| linear(p.count.div_ceil(4));
     /// Floats to levels.
-    QUANTIZE: Simple "quantize" Quantize 256 |p| linear(p.count.div_ceil(4));
+    QUANTIZE: Pointwise "quantize" Quantize 256 |p| linear(p.count.div_ceil(4));
     /// Levels to floats.
-    DEQUANTIZE: Simple "dequantize" Dequantize 256 |p| linear(p.count.div_ceil(4));
+    DEQUANTIZE: Pointwise "dequantize" Dequantize 256 |p| linear(p.count.div_ceil(4));
     /// Another order of axes, words.
-    TRANSPOSE_WORDS: Simple "transpose_words" Transpose 256 |p| linear(p.count);
+    TRANSPOSE_WORDS: Moving "transpose_words" Transpose 256 |p| linear(p.count);
     /// Another order of axes, bytes.
-    TRANSPOSE_LEVELS: Simple "transpose_levels" Transpose 256 |p| linear(p.count);
+    TRANSPOSE_LEVELS: Moving "transpose_levels" Transpose 256 |p| linear(p.count);
     /// A border, words.
-    PAD_WORDS: Simple "pad_words" Pad 256 |p| linear(p.count);
+    PAD_WORDS: Moving "pad_words" Pad 256 |p| linear(p.count);
     /// A border, bytes.
-    PAD_LEVELS: Simple "pad_levels" Pad 256 |p| linear(p.count);
+    PAD_LEVELS: Moving "pad_levels" Pad 256 |p| linear(p.count);
     /// The nearest pixel, words.
-    NEAREST_WORDS: Simple "nearest_words" Resize 256 |p| linear(p.count);
+    NEAREST_WORDS: Moving "nearest_words" Resize 256 |p| linear(p.count);
     /// The nearest pixel, bytes.
-    NEAREST_LEVELS: Simple "nearest_levels" Resize 256 |p| linear(p.count);
+    NEAREST_LEVELS: Moving "nearest_levels" Resize 256 |p| linear(p.count);
     /// Interpolation.
-    RESIZE_F32: Simple "resize_f32" Resize 256 |p| linear(p.count);
+    RESIZE_F32: Moving "resize_f32" Resize 256 |p| linear(p.count);
     /// Interpolation of levels.
-    RESIZE_Q8: Simple "resize_q8" Resize 256 |p| linear(p.count);
+    RESIZE_Q8: Moving "resize_q8" Resize 256 |p| linear(p.count);
     /// A part of a concatenation, words.
-    CONCAT_WORDS: Simple "concat_words" Concat 256 |p| linear(p.count);
+    CONCAT_WORDS: Moving "concat_words" Concat 256 |p| linear(p.count);
     /// A part of a concatenation, bytes.
-    CONCAT_LEVELS: Simple "concat_levels" Concat 256 |p| linear(p.count);
+    CONCAT_LEVELS: Moving "concat_levels" Concat 256 |p| linear(p.count);
 }
 
 /// Blocks of 256 threads for so many jobs.
