@@ -26,7 +26,7 @@ pub(crate) fn program(text: &str) -> Result<Program, ParseError> {
             ".version" => program.version = version(tokens.next()?)?,
             ".target" => tokens.next()?.text.clone_into(&mut program.target),
             ".address_size" => tokens.need("64", "64, the size of addresses")?,
-            ".visible" => {}
+            ".visible" | ".weak" => {}
             ".entry" => {
                 let entry = entry(&mut tokens, &shared)?;
                 if program.entry(&entry.name).is_some() {
@@ -161,6 +161,8 @@ struct Body<'t> {
     shared: Shared,
     params: BTreeMap<&'t str, u64>,
     families: BTreeMap<&'t str, Family>,
+    /// Single registers, of braces within the code.
+    locals: BTreeMap<&'t str, (Class, usize)>,
     registers: Registers,
     /// Registers of immediates that are there already.
     immediate_words: BTreeMap<u32, Word>,
@@ -193,12 +195,20 @@ impl<'t> Body<'t> {
     /// Everything up to the closing brace.
     fn code(&mut self, tokens: &mut Tokens<'t>) -> Result<Vec<Instruction>, ParseError> {
         let mut code: Vec<Instruction> = Vec::new();
+        let mut is_nested = false;
         loop {
             let token = tokens.next()?;
             match token.text {
+                "{" if !is_nested => is_nested = true,
+                "}" if is_nested => {
+                    is_nested = false;
+                    self.locals.clear();
+                }
                 "}" => break,
                 ".reg" => self.declare(tokens)?,
                 ".shared" => self.shared.declare(tokens)?,
+                // Hints for the compiler, such as `"nounroll"`.
+                ".pragma" => while tokens.next()?.text != ";" {},
                 _ if tokens.take(":") => {
                     if self.labels.insert(token.text, code.len()).is_some() {
                         return Err(token.error(Problem::Twice(token.text.to_owned())));
@@ -228,7 +238,7 @@ impl<'t> Body<'t> {
         Ok(code)
     }
 
-    /// `.b32 %r<7>;` or `.b32 %r1;`, behind `.reg`.
+    /// `.b32 %r<7>;`, or of one register `.b32 name;`, behind `.reg`.
     fn declare(&mut self, tokens: &mut Tokens<'t>) -> Result<(), ParseError> {
         let kind = tokens.next()?;
         let class = match kind.text {
@@ -239,9 +249,12 @@ impl<'t> Body<'t> {
             _ => return Err(kind.unexpected("a type of registers")),
         };
         let name = tokens.next()?;
-        tokens.need("<", "the number of registers")?;
-        let count = tokens.next()?.number()?;
-        tokens.need(">", "the end of a number of registers")?;
+        let mut count = 1;
+        let is_family = tokens.take("<");
+        if is_family {
+            count = tokens.next()?.number()?;
+            tokens.need(">", "the end of a number of registers")?;
+        }
         tokens.need(";", "the end of a declaration")?;
         let bank = match class {
             Class::Long => &mut self.registers.longs,
@@ -251,15 +264,20 @@ impl<'t> Body<'t> {
             at_most("registers", name, *bank as u64 + count.min(u64::MAX / 2), MAX_REGISTERS)?;
         let family = Family { class, first: *bank, count };
         *bank = usize::try_from(all).unwrap_or(usize::MAX);
-        match self.families.insert(name.text, family) {
-            None => Ok(()),
-            Some(_) => Err(name.error(Problem::Twice(name.text.to_owned()))),
-        }
+        let is_new = if is_family {
+            self.families.insert(name.text, family).is_none()
+        } else {
+            self.locals.insert(name.text, (class, family.first)).is_none()
+        };
+        if is_new { Ok(()) } else { Err(name.error(Problem::Twice(name.text.to_owned()))) }
     }
 
     /// A register that was declared, or one that says where the thread is.
     fn register(&mut self, token: Token<'t>) -> Result<(Class, usize), ParseError> {
         let unknown = || token.error(Problem::Name(token.text.to_owned()));
+        if let Some(&local) = self.locals.get(token.text) {
+            return Ok(local);
+        }
         if let Some(special) = special(token.text) {
             let new = Word(self.registers.words);
             let word = *self.special.entry(token.text).or_insert(new);

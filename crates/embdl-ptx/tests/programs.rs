@@ -81,9 +81,12 @@ fn vectors_bytes_and_halves() {
         mov.b32 %r3, {%rs1, %rs0}; st.global.v2.u32 [%rd0], {%r3, 5}; ld.global.s8 %r4, [%rd0+7];
         st.global.u8 [%rd0+6], 255; ld.global.nc.u16 %rs2, [%rd0+2]; cvt.u32.u16 %r5, %rs2;
         st.global.u16 [%rd0+4], %rs2;";
-    let mut words = [0x1122_3344, 0];
+    let code = &format!(
+        "{code} {{ .reg .b16 tmp; mov.b32 {{tmp, %rs3}}, %r1; }} st.global.u16 [%rd0+8], %rs3;"
+    );
+    let mut words = [0x1122_3344, 0, 0];
     run_on(code, 1, &mut words).unwrap();
-    assert_eq!(words, [0x3344_1122, 0x00ff_3344]);
+    assert_eq!(words, [0x3344_1122, 0x00ff_3344, 0x1122]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl<'t> Body<'t> {
         class: Class,
     ) -> Result<Word, ParseError> {
         let token = tokens.next()?;
-        if token.text.starts_with('%') {
+        if self.is_register(token) {
             return self.word(token, class);
         }
         let bits = if class == Class::Half { 16 } else { 32 };
@@ -41,11 +41,15 @@ impl<'t> Body<'t> {
     /// A register or an immediate of 64 bits that is read.
     pub(super) fn long_in(&mut self, tokens: &mut Tokens<'t>) -> Result<Long, ParseError> {
         let token = tokens.next()?;
-        if token.text.starts_with('%') {
+        if self.is_register(token) {
             return self.long(token);
         }
         let value = self.immediate(token, tokens)?;
         Ok(self.constant_long(value))
+    }
+
+    fn is_register(&self, token: Token<'_>) -> bool {
+        token.text.starts_with('%') || self.locals.contains_key(token.text)
     }
 
     /// A number, perhaps behind a sign, the bits of a float, or where a variable begins.
@@ -140,7 +144,7 @@ impl<'t> Body<'t> {
                 Self::comma(tokens)?;
             }
             let token = tokens.next()?;
-            *register = if token.text.starts_with('%') {
+            *register = if self.is_register(token) {
                 self.any(token)?
             } else {
                 // Only stores get here with an immediate; loads are refused when their results are looked at.
