@@ -90,6 +90,16 @@ fn vectors_bytes_and_halves() {
 }
 
 #[test]
+fn loads_fill_wider_registers_by_their_sign() {
+    let code = "ld.global.s32 %rd2, [%rd0]; shr.s64 %rd2, %rd2, 32; cvt.u32.u64 %r1, %rd2;
+        ld.global.u32 %rd3, [%rd0]; shr.s64 %rd3, %rd3, 32; cvt.u32.u64 %r2, %rd3;
+        st.global.v2.u32 [%rd0], {%r1, %r2};";
+    let mut words = [0x8000_0000, 7];
+    run_on(code, 1, &mut words).unwrap();
+    assert_eq!(words, [u32::MAX, 0]);
+}
+
+#[test]
 fn predicates_guard_any_instruction() {
     let code =
         "setp.gt.u32 %p1, %r0, 1; mov.u32 %r1, 1; @%p1 mov.u32 %r1, 2; @!%p1 add.s32 %r1, %r1, -4;

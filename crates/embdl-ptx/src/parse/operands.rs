@@ -188,7 +188,9 @@ impl<'t> Body<'t> {
             Some("s8") => (1, true),
             Some("u16" | "b16") => (2, false),
             Some("s16") => (2, true),
-            Some("u32" | "s32" | "b32" | "f32") => (4, false),
+            Some("u32" | "b32" | "f32") => (4, false),
+            // Counts where the register has 64 bits.
+            Some("s32") => (4, true),
             Some("u64" | "s64" | "b64") => (8, false),
             _ => return Err(unknown()),
         };

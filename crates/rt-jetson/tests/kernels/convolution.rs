@@ -217,11 +217,11 @@ fn check_floats(problem: &Problem, kernel: Kernel<params::GemmF32>, is_half: boo
     };
     let input = rounded(random.floats(problem.samples * problem.geometry.input_len()));
     let weights = rounded(random.floats(problem.n * problem.k()));
-    let has_bias = seed % 2 == 0;
+    let has_bias = seed.is_multiple_of(2);
     let bias = random.floats(if has_bias { problem.n } else { 0 });
     let residual_stride = problem.n + 1;
     let residual = random.floats(problem.rows() * residual_stride);
-    let (low, high) = if seed % 3 == 0 { (0.0, 6.0) } else { (f32::NEG_INFINITY, 2.5) };
+    let (low, high) = if seed.is_multiple_of(3) { (0.0, 6.0) } else { (f32::NEG_INFINITY, 2.5) };
     let (mut expected, magnitudes) = problem.floats(&input, &weights, &bias);
     for (at, value) in expected.iter_mut().enumerate() {
         if problem.has_residual {
@@ -319,7 +319,7 @@ fn packed_words(problem: &Problem, weights: &[i8]) -> Vec<i8> {
 fn stage(kind: u32, n: usize, random: &mut Random) -> (Stage, Requant) {
     let ratios: Vec<f64> = (0..n).map(|_| f64::from(random.unit()).mul_add(0.004, 0.005)).collect();
     let output = Quant { scale: 1.0, zero_point: 100 };
-    let clamp = if n % 2 == 0 { (100, 255) } else { (0, 200) };
+    let clamp = if n.is_multiple_of(2) { (100, 255) } else { (0, 200) };
     let requant = Requant::new(&ratios, output, clamp).unwrap();
     let stage = Stage {
         kind,
