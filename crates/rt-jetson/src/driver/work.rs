@@ -207,8 +207,13 @@ impl Graph {
         let mut graph = Handle::NONE;
         // SAFETY: the stream is there, and the place. It has to end whether queuing went well or not.
         let ended = entered.check("ending a graph", unsafe { end(stream.handle, &raw mut graph) });
-        queued?;
-        ended?;
+        if let Err(error) = queued.and(ended) {
+            if graph != Handle::NONE {
+                // SAFETY: captured once, destroyed once.
+                unsafe { destroy(graph) };
+            }
+            return Err(error);
+        }
         let mut handle = Handle::NONE;
         let code = match (table.graph_instantiate_flags, table.graph_instantiate_log) {
             // SAFETY: the place and the graph are there.
