@@ -1,5 +1,4 @@
 //! The functions of the driver that do something.
-#![expect(non_snake_case, reason = "the driver's names")]
 
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Arc;

@@ -7,7 +7,6 @@ macro_rules! absent {
     ($($name:ident)+) => {$(
         // SAFETY: no other function of this library has the name.
         #[unsafe(no_mangle)]
-        #[expect(non_snake_case, reason = "the driver's name")]
         extern "C" fn $name() -> Code {
             NOT_SUPPORTED
         }

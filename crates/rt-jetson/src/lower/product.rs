@@ -206,7 +206,7 @@ impl<'l> Lowering<'_, 'l> {
         };
         Ok(vec![
             Draft::new(name, kernel, &params, Some(constants))?,
-            Draft::new("sum_f32_f32_1x1__sm62", SUM_F32, &sum, None)?,
+            Draft::new("sum", SUM_F32, &sum, None)?,
         ])
     }
 
@@ -309,7 +309,7 @@ impl<'l> Lowering<'_, 'l> {
         };
         Ok(vec![
             Draft::new(name, kernel, &params, Some(constants))?,
-            Draft::new("sum_qs32_qu8_1x1__sm62", SUM_Q8, &sum, None)?,
+            Draft::new("sum", SUM_Q8, &sum, None)?,
         ])
     }
 
