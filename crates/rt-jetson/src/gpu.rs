@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use embdl_core::runtime::RuntimeError;
 
 use crate::detect::JetsonOptions;
-use crate::driver::{Device, Kernels, Launch};
 use crate::draft::Draft;
+use crate::driver::{Device, Kernels, Launch};
 use crate::kernels::Module;
 
 /// A device, its compiled kernels, and how it is to be used.

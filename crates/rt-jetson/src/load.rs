@@ -48,11 +48,8 @@ pub(crate) fn load(
         return Err(too_large(needed));
     }
 
-    let choices = Choices {
-        dp4a,
-        half_weights: gpu.half_weights,
-        speed: Speed::of(&gpu.device.facts),
-    };
+    let choices =
+        Choices { dp4a, half_weights: gpu.half_weights, speed: Speed::of(&gpu.device.facts) };
     let at = |base: u64, ports: &[Port]| {
         ports.iter().map(|port| base.wrapping_add(port.at as u64)).collect()
     };
@@ -72,10 +69,8 @@ pub(crate) fn load(
         arena_lower_bound_bytes: plan.lower_bound_bytes + copied_bytes,
         scratch_bytes: scratch_bytes.saturating_add(pinned_bytes),
     };
-    let needed = memory
-        .weight_bytes
-        .saturating_add(memory.arena_bytes)
-        .saturating_add(memory.scratch_bytes);
+    let needed =
+        memory.weight_bytes.saturating_add(memory.arena_bytes).saturating_add(memory.scratch_bytes);
     if needed > allowed {
         return Err(too_large(needed));
     }
@@ -117,7 +112,13 @@ pub(crate) fn load(
         |&value: &usize| TensorSpec { name: model.values[value].name.clone(), kind: types[value] };
     let profile = options.clock.map(|_| profile);
     let specs = [&model.inputs, &model.outputs].map(|values| values.iter().map(spec).collect());
-    JetsonSession::new(Arc::clone(gpu), (stream, on_device, pinned), (steps, ends, specs), profile, memory)
+    JetsonSession::new(
+        Arc::clone(gpu),
+        (stream, on_device, pinned),
+        (steps, ends, specs),
+        profile,
+        memory,
+    )
 }
 
 /// Where values lie one behind the other; `None` if that cannot be counted.
@@ -167,7 +168,8 @@ fn unmeasured(lowering: &Lowering<'_, '_>, drafts: &[Draft<'_>]) -> NodeProfile 
     let weight = lowering.weight().map(|weight| weight.shape);
     let values = node.inputs.iter().chain([&node.output]);
     let activations: usize = values.map(|&value| len_bytes(&lowering.types[value])).sum();
-    let constants: usize = drafts.iter().filter_map(|draft| draft.constants.as_ref()).map(|c| c.len).sum();
+    let constants: usize =
+        drafts.iter().filter_map(|draft| draft.constants.as_ref()).map(|c| c.len).sum();
     let bytes = if drafts.is_empty() { 0 } else { activations + constants };
     NodeProfile {
         name: node.name.clone(),

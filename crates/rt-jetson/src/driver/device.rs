@@ -99,9 +99,8 @@ pub(crate) fn find(library: Option<&Path>, asked: Option<&str>) -> Result<Device
         names.push((ordinal, String::from_utf8_lossy(&bytes[..len]).into_owned()));
     }
     let (ordinal, name) = choose(names, asked)?;
-    let facts = facts(&table, ordinal, version).map_err(|code| {
-        failure(code, &name, "asking what it is", table.name_of(code))
-    })?;
+    let facts = facts(&table, ordinal, version)
+        .map_err(|code| failure(code, &name, "asking what it is", table.name_of(code)))?;
     if facts.capability < FIRST_CHIP {
         let ((major, minor), (first, of_first)) = (facts.capability, FIRST_CHIP);
         return Err(RuntimeError::Device {

@@ -67,8 +67,7 @@ impl Pinned {
         // SAFETY: the place is there.
         let code = unsafe { (entered.table.host_allocate)(&raw mut start, len, MAPPED) };
         entered.check("allocating host memory", code)?;
-        let mut pinned =
-            Self { device: Arc::clone(device), start: start.cast(), len, address: 0 };
+        let mut pinned = Self { device: Arc::clone(device), start: start.cast(), len, address: 0 };
         // SAFETY: the driver gave so many bytes.
         unsafe { pinned.start.write_bytes(0, len) };
         // SAFETY: the place is there, and the memory was allocated as mapped.
@@ -121,9 +120,8 @@ impl Entered<'_> {
     ) -> Result<(), RuntimeError> {
         // SAFETY: the bytes are there until the stream has been waited for, below, whatever the driver does until then; the
         // device checks its own addresses.
-        let code = unsafe {
-            (self.table.copy_in)(to, bytes.as_ptr().cast(), bytes.len(), stream.handle)
-        };
+        let code =
+            unsafe { (self.table.copy_in)(to, bytes.as_ptr().cast(), bytes.len(), stream.handle) };
         let copied = self.check("copying weights", code);
         self.synchronize(stream)?;
         copied

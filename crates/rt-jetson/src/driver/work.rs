@@ -307,9 +307,8 @@ impl Entered<'_> {
     pub(crate) fn nanoseconds(&self, from: &Event, to: &Event) -> Result<u64, RuntimeError> {
         let mut milliseconds = 0.0;
         // SAFETY: the place and both events are there.
-        let code = unsafe {
-            (self.table.event_elapsed)(&raw mut milliseconds, from.handle, to.handle)
-        };
+        let code =
+            unsafe { (self.table.event_elapsed)(&raw mut milliseconds, from.handle, to.handle) };
         self.check("taking the time", code)?;
         #[expect(
             clippy::cast_possible_truncation,

@@ -180,27 +180,16 @@ impl<'l> Lowering<'_, 'l> {
         let book = parts.take(book);
         let bias = parts.take(bias);
         let multipliers = parts.take(multipliers);
-        let rows = Rows {
-            form,
-            n,
-            k,
-            row_bytes,
-            weights,
-            columns,
-            bounds,
-            book,
-            bias,
-            multipliers,
-        };
+        let rows =
+            Rows { form, n, k, row_bytes, weights, columns, bounds, book, bias, multipliers };
         Ok((parts, rows))
     }
 
     /// Entries of all sparse rows, each filled up.
     fn padded_entries(&self, [n, k]: [usize; 2]) -> Result<usize, RuntimeError> {
         let mut counts = vec![0_usize; n];
-        let counted = self
-            .needed_weight()?
-            .for_each_entry(|position, _| counts[position as usize / k] += 1);
+        let counted =
+            self.needed_weight()?.for_each_entry(|position, _| counts[position as usize / k] += 1);
         counted.map_err(|source| self.undecodable(source))?;
         Ok(counts.iter().map(|count| count.next_multiple_of(ENTRY_STEP)).sum())
     }

@@ -102,9 +102,9 @@ fn can_take(weight: &EncodedTensor<'_>, is_quantized: bool, form: Form) -> bool 
                 && (is_quantized || has_one_scale)
         }
         // What has no entry needs a code of zero.
-        Form::Code4 if is_quantized => weight
-            .small_codebook()
-            .is_some_and(|book| is_dense || book.contains(&0)),
+        Form::Code4 if is_quantized => {
+            weight.small_codebook().is_some_and(|book| is_dense || book.contains(&0))
+        }
         Form::Code4 => match &weight.values {
             Values::CodebookF32(book) => {
                 book.len() <= 16 && (is_dense || book.first() == Some(&0.0))
@@ -112,9 +112,7 @@ fn can_take(weight: &EncodedTensor<'_>, is_quantized: bool, form: Form) -> bool 
             _ => false,
         },
         Form::Code8 => match &weight.values {
-            Values::CodebookF32(book) => {
-                !is_quantized && (is_dense || book.first() == Some(&0.0))
-            }
+            Values::CodebookF32(book) => !is_quantized && (is_dense || book.first() == Some(&0.0)),
             _ => false,
         },
     }

@@ -62,8 +62,7 @@ impl<'l> Lowering<'_, 'l> {
             Weightless::PReluF32(slopes) => {
                 let row = count(slopes.len())?;
                 let (slopes, rhs) = self.numbers(slopes);
-                let params =
-                    PairsF32 { rhs, row, function: PAIR_SLOPES, ..self.pair_f32()? };
+                let params = PairsF32 { rhs, row, function: PAIR_SLOPES, ..self.pair_f32()? };
                 Draft::new("prelu_f32_f32_1x1__sm62", PAIRS_F32, &params, Some(slopes))
             }
             Weightless::AddU8(requant) => {
@@ -135,7 +134,8 @@ impl<'l> Lowering<'_, 'l> {
         let [input, out] = self.ends()?;
         let (keys, thresholds) = self.numbers(thresholds(quant).to_vec());
         let count = count(self.to().shape.len())?;
-        let params = Quantize { input, thresholds, out, count, zero_point: quant.zero_point.into() };
+        let params =
+            Quantize { input, thresholds, out, count, zero_point: quant.zero_point.into() };
         Draft::new("quantize_f32_qu8_1x4__sm62", QUANTIZE, &params, Some(keys))
     }
 

@@ -58,9 +58,8 @@ impl Cut {
     ) -> Self {
         let wanted = processors.saturating_mul(BLOCKS_EACH);
         let blocks = |rows_of, n_of| rows.div_ceil(rows_of) * n.div_ceil(n_of) * layers;
-        let is_large = blocks(tile_rows, tile_n) >= wanted
-            && rows > tile_rows / 2
-            && n > tile_n / 2;
+        let is_large =
+            blocks(tile_rows, tile_n) >= wanted && rows > tile_rows / 2 && n > tile_n / 2;
         let whole = Self { is_large, slices: 1, slice: k };
         let small = blocks(tile_rows / 2, tile_n / 2);
         if is_large || small >= wanted {
@@ -238,7 +237,8 @@ impl<'l> Lowering<'_, 'l> {
             &parts,
             Box::new(move |bytes| {
                 let [weights, bias, multipliers] = ends.clone();
-                let sums = lowering.fill_q8([n, depth, padded], group_bytes, &mut bytes[weights])?;
+                let sums =
+                    lowering.fill_q8([n, depth, padded], group_bytes, &mut bytes[weights])?;
                 let (zero_point, finish) = &folding;
                 let bias = bytemuck::cast_slice_mut(&mut bytes[bias]);
                 lowering.fill_folded_bias(&sums, *zero_point, bias)?;
@@ -314,11 +314,7 @@ impl<'l> Lowering<'_, 'l> {
     }
 
     /// `[k][padded]` weights of each group of `n` channels.
-    fn fill_f32(
-        &self,
-        [n, k, padded]: [usize; 3],
-        floats: &mut [f32],
-    ) -> Result<(), RuntimeError> {
+    fn fill_f32(&self, [n, k, padded]: [usize; 3], floats: &mut [f32]) -> Result<(), RuntimeError> {
         self.each_float(k, |channel, row, value| {
             floats[(channel / n * k + row) * padded + channel % n] = value;
         })

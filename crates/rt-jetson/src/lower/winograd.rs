@@ -17,6 +17,7 @@ use crate::kernels::{
     WINOGRAD4_OUTPUT,
 };
 use crate::params::{GemmF32, WinogradInput, WinogradOutput};
+use crate::winograd::{filter_of_2x2, filter_of_4x4};
 
 /// Fewest channels on either side: below, transforms cost more than they save.
 const LEAST_CHANNELS: usize = 16;
@@ -217,8 +218,8 @@ impl<'l> Lowering<'_, 'l> {
         let mut filters = vec![0.0_f32; 9 * ci];
         let mut put = |channel: usize, filters: &[f32]| {
             for c in 0..ci {
-                let taps = core::array::from_fn(|tap| f64::from(filters[tap * ci + c]));
-                for (plane, value) in transformed(tile, taps).into_iter().enumerate() {
+                let taps = core::array::from_fn(|tap| filters[tap * ci + c]);
+                for (plane, value) in transformed(tile, &taps).into_iter().enumerate() {
                     floats[(plane * ci + c) * padded + channel] = value;
                 }
             }
@@ -232,33 +233,12 @@ impl<'l> Lowering<'_, 'l> {
     }
 }
 
-/// `G g G^T` in the order of planes, rows first.
-fn transformed(tile: Tile, taps: [f64; 9]) -> Vec<f32> {
-    let lines: &[[f64; 3]] = match tile {
-        Tile::Two => &[[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]],
-        Tile::Four => &[
-            [0.25, 0.0, 0.0],
-            [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-            [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-            [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-            [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-            [0.0, 0.0, 1.0],
-        ],
-    };
-    let mut planes = Vec::with_capacity(tile.planes());
-    for down in lines {
-        for across in lines {
-            let mut sum = 0.0;
-            for (y, down) in down.iter().enumerate() {
-                for (x, across) in across.iter().enumerate() {
-                    sum += down * across * taps[y * 3 + x];
-                }
-            }
-            #[expect(clippy::cast_possible_truncation, reason = "kernels multiply floats")]
-            planes.push(sum as f32);
-        }
+/// A filter in the order of planes, rows first.
+fn transformed(tile: Tile, taps: &[f32; 9]) -> Vec<f32> {
+    match tile {
+        Tile::Two => filter_of_2x2(taps).to_vec(),
+        Tile::Four => filter_of_4x4(taps).to_vec(),
     }
-    planes
 }
 
 #[cfg(test)]
@@ -268,11 +248,11 @@ mod tests {
     #[test]
     fn the_sum_of_a_filter_is_where_all_lines_are_ones() {
         let taps = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
-        let two = transformed(Tile::Two, taps);
+        let two = transformed(Tile::Two, &taps);
         // The second line sums up a half of everything, on both axes.
         assert_eq!((two.len(), two[5]), (16, 45.0 / 4.0));
         assert_eq!([two[0], two[3], two[12], two[15]], [1.0, 3.0, 7.0, 9.0]);
-        let four = transformed(Tile::Four, taps);
+        let four = transformed(Tile::Four, &taps);
         assert_eq!((four.len(), four[0], four[35]), (36, 1.0 / 16.0, 9.0));
         assert!((four[7] - 45.0 / 36.0).abs() < 1e-6);
     }

@@ -7,7 +7,7 @@ use embdl_core::kernels::lrn::lrn_f32;
 use embdl_core::kernels::product::{Rows, mul_f32, mul_u8, prelu_f32, prelu_u8};
 use embdl_core::kernels::softmax::softmax_f32;
 use embdl_core::op::{Lrn, Unary};
-use embdl_core::quant::{AddRequant, MulRequant, PReluRequant, Quant};
+use embdl_core::quant::{AddRequant, MulRequant, PReluRequant, Quant, thresholds};
 use embdl_testkit::Random;
 use rt_jetson::kernels;
 use rt_jetson::params::{
@@ -219,34 +219,6 @@ fn pairs_of_levels() {
             }
         }
     }
-}
-
-/// The bits of floats in their order.
-fn key(x: f32) -> i32 {
-    let bits = x.to_bits().cast_signed();
-    if bits < 0 { bits ^ i32::MAX } else { bits }
-}
-
-/// The key of the smallest float of each level from 1 on.
-fn thresholds(quant: Quant) -> Vec<i32> {
-    let float =
-        |key: i32| f32::from_bits(if key < 0 { key ^ i32::MAX } else { key }.cast_unsigned());
-    let reaches = |level: u8, key: i32| quant.quantize(float(key)) >= level;
-    let first = |level: u8| {
-        let (mut low, mut high) =
-            (i64::from(key(f32::NEG_INFINITY)), i64::from(key(f32::INFINITY)));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if reaches(level, i32::try_from(middle).unwrap()) {
-                high = middle
-            } else {
-                low = middle + 1
-            }
-        }
-        let found = i32::try_from(low).unwrap();
-        if reaches(level, found) { found } else { i32::MAX }
-    };
-    (1..=255).map(first).collect()
 }
 
 #[test]
