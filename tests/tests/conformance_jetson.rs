@@ -7,7 +7,8 @@ use standin_cuda::{Settings, Standin};
 /// A Jetson TX2, whose driver stays open as long as the process: the runtime has it open too.
 fn tx2() -> Result<Jetson, RuntimeError> {
     let standin = Standin::new(Settings::default()).expect("the stand-in is built with the tests");
-    let options = JetsonOptions { library: Some(standin.path().into()), ..JetsonOptions::default() };
+    let options =
+        JetsonOptions { library: Some(standin.path().into()), ..JetsonOptions::default() };
     Jetson::with_options(&options)
 }
 

@@ -194,7 +194,10 @@ fn a_refused_kernel_is_an_error_with_the_reason() {
     let net = small();
     let error = gpu.load(&net.model(), &LoadOptions::default()).err().expect("refused");
     let text = error.to_string();
-    assert!(text.contains("compiling kernels: CUDA_ERROR_INVALID_PTX (218): ptxas fatal"), "{text}");
+    assert!(
+        text.contains("compiling kernels: CUDA_ERROR_INVALID_PTX (218): ptxas fatal"),
+        "{text}"
+    );
     standin.set(Settings::default());
     assert!(gpu.load(&net.model(), &LoadOptions::default()).is_ok(), "the device is not lost");
     drop(gpu);

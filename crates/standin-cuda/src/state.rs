@@ -63,8 +63,15 @@ pub(crate) struct Region {
 /// What a handle stands for.
 pub(crate) enum Object {
     Module(Arc<Program>),
-    Function { module: usize, program: Arc<Program>, name: String },
-    Stream { queue: Vec<Op>, captured: Option<Vec<Op>> },
+    Function {
+        module: usize,
+        program: Arc<Program>,
+        name: String,
+    },
+    Stream {
+        queue: Vec<Op>,
+        captured: Option<Vec<Op>>,
+    },
     /// When the stream reached it.
     Event(Option<u64>),
     Graph(Vec<Op>),

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use embdl_ptx::{Launch, Limits, Memory, Program};
 
-use crate::state::{
-    Code, ILLEGAL_ADDRESS, INVALID_HANDLE, LAUNCH_FAILED, Object, State,
-};
+use crate::state::{Code, ILLEGAL_ADDRESS, INVALID_HANDLE, LAUNCH_FAILED, Object, State};
 
 /// One thing of a stream.
 #[derive(Clone)]
