@@ -1,8 +1,8 @@
 //! What tests steer the driver by: a copy of its library for each, so that what goes wrong in one is nobody else's.
 
+use core::error::Error;
+use core::ffi::CStr;
 use std::env;
-use std::error::Error;
-use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 

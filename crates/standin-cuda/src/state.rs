@@ -1,7 +1,7 @@
 //! What the driver remembers.
 
+use core::cell::RefCell;
 use core::ffi::c_int;
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 

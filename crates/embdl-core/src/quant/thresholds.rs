@@ -6,8 +6,9 @@ use super::Quant;
 /// begins where the next one does; one beyond all floats is never reached.
 #[must_use]
 pub fn thresholds(quant: Quant) -> [i32; 255] {
-    core::array::from_fn(|at| {
-        let level = u8::try_from(at + 1).expect("there are 255 levels above zero");
+    let mut level = 0;
+    core::array::from_fn(|_| {
+        level += 1;
         let reaches = |key: i32| quant.quantize(float_of(key)) >= level;
         // The smallest key that reaches it, from minus infinity to plus infinity.
         let (mut low, mut high) = (key_of(f32::NEG_INFINITY), key_of(f32::INFINITY));
