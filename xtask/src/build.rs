@@ -27,7 +27,8 @@ const RELEASE: &str = "release";
 Examples:
   cargo xtask build                                  (`embdl` and the runner for this machine)
   cargo xtask build --target aarch64 --static        (a runner for any 64-bit Arm Linux: it needs no library there)
-  cargo xtask build --target aarch64 --glibc 2.27    (for a Jetson TX2 with JetPack 4)")]
+  cargo xtask build --target aarch64 --glibc 2.27
+  cargo xtask build --target jetson-tx2              (glibc 2.27, with the CUDA runtime)")]
 pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
     #[arg(long, default_value = "host")]
@@ -54,7 +55,7 @@ pub(crate) struct Programs {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let target = Target::read(&args.target)?;
-    let libc = match &args.glibc {
+    let libc = match args.glibc.as_ref().or(target.glibc.as_ref()) {
         _ if args.is_static => Libc::Static,
         Some(version) => Libc::Glibc(version),
         None => Libc::OfCompiler,
@@ -114,7 +115,8 @@ pub(crate) fn example(package: &str, name: &str, target: &Target) -> Result<Path
 /// Builds the runner that goes to a board: static, since a board may have any C library.
 pub(crate) fn runner(name: &str) -> Result<PathBuf> {
     let target = Target::read(name)?;
-    Ok(build_programs(&[RUNNER], &target, BOARD, Libc::Static)?.swap_remove(0))
+    let libc = target.glibc.as_deref().map_or(Libc::Static, Libc::Glibc);
+    Ok(build_programs(&[RUNNER], &target, BOARD, libc)?.swap_remove(0))
 }
 
 fn build(name: &str, target: &Target, profile: &str, libc: Libc<'_>) -> Result<Programs> {
@@ -141,6 +143,9 @@ fn build_programs(
     }
     if !target.faster_levels {
         compiler.arg("--no-default-features");
+    }
+    for feature in &target.runner_features {
+        compiler.args(["--features", &format!("{}/{feature}", RUNNER.0)]);
     }
     // Reports name what made them.
     if let Some(commit) = workspace::commit() {

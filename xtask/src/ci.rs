@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the one door that every change passes, the cheap checks first.
 use crate::board::{self, Machine};
 use crate::process::{cargo, find_program, run as run_shown, say, warn};
-use crate::{apt, setup, test, tidy, toolchain, workspace};
+use crate::{apt, codegen, setup, test, tidy, toolchain, workspace};
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use std::process::Command;
@@ -33,11 +33,12 @@ struct Step {
 }
 
 /// In the order of their cost.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "format", action: format },
     Step { name: "tidy", action: tidied },
     Step { name: "clippy", action: clippy },
     Step { name: "tests on the host", action: host },
+    Step { name: "CUDA kernels", action: cuda_kernels },
     Step { name: "docs", action: docs },
     Step { name: "core without std", action: no_std },
     Step { name: "tests on an Atom", action: || test::atom(&[]) },
@@ -101,7 +102,7 @@ fn tidied() -> Result<Option<&'static str>> {
 fn clippy() -> Result<Option<&'static str>> {
     setup::component("clippy")?;
     // What is left out of builds by default is looked at all the same.
-    let features = "embdl-tests/wgpu,embdl-bench/wgpu,embdl-bench/myriad,rt-myriad/usb";
+    let features = "embdl-tests/jetson,embdl-tests/wgpu,embdl-bench/wgpu,embdl-bench/jetson,embdl-bench/myriad,rt-myriad/usb";
     let mut command = cargo();
     command.args(["clippy", "--workspace", "--all-targets"]).args(["--features", features]);
     run_shown(command.args(["--", "-Dwarnings"]))?;
@@ -111,6 +112,17 @@ fn clippy() -> Result<Option<&'static str>> {
 fn host() -> Result<Option<&'static str>> {
     test::host(&[])?;
     Ok(None)
+}
+
+/// The kernels without a GPU: their PTX is fresh, assembles for all chips, and computes what the reference does, and so does
+/// their source as C++.
+fn cuda_kernels() -> Result<Option<&'static str>> {
+    let clang = codegen::clang()?;
+    let left_out = codegen::check()?;
+    let mut command = cargo();
+    command.env("EMBDL_CLANG", clang).args(["test", "--package", "rt-jetson"]);
+    run_shown(command.args(["--test", "kernels"]))?;
+    Ok(left_out)
 }
 
 fn docs() -> Result<Option<&'static str>> {

@@ -7,6 +7,7 @@ mod bench;
 mod board;
 mod build;
 mod ci;
+mod codegen;
 mod demo;
 mod elf;
 mod flash;
@@ -34,6 +35,7 @@ enum Command {
     Demo(demo::Args),
     Test(test::Args),
     Ci(ci::Args),
+    Codegen(codegen::Args),
     Build(build::Args),
     Bench(Box<bench::Args>),
     Board(board::Args),
@@ -48,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Board(args) => board::run(&args),

@@ -21,6 +21,11 @@ pub(crate) struct Target {
     /// Whether the runner has kernels for levels that the oldest CPU lacks. Without them it is smaller.
     #[serde(default = "yes")]
     pub(crate) faster_levels: bool,
+    /// Features of the runner's package to build with, such as a GPU's runtime.
+    #[serde(default)]
+    pub(crate) runner_features: Vec<String>,
+    /// The oldest glibc to run on, where the program opens libraries of the board and so cannot be static.
+    pub(crate) glibc: Option<String>,
     /// The CPUs that tests are run on by emulation, the most capable first.
     #[serde(default)]
     pub(crate) emulated_cpus: Vec<String>,

@@ -92,16 +92,17 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Cargo's arguments that add the suite on the GPU runtime, where its package is tested and a Vulkan driver can be had.
+/// Cargo's arguments that add the suite on the GPU runtimes, where its package is tested: on NVIDIA's by an interpreter, on the
+/// other one where a Vulkan driver can be had.
 fn gpu(only: &[String]) -> Vec<String> {
     if !only.is_empty() && !only.iter().any(|name| name == "embdl-tests") {
         return Vec::new();
     }
     match setup::vulkan() {
-        None => vec!["--features".into(), "embdl-tests/wgpu".into()],
+        None => vec!["--features".into(), "embdl-tests/jetson,embdl-tests/wgpu".into()],
         Some(reason) => {
-            warn(format!("the suite on the GPU runtime is SKIPPED: {reason}"));
-            Vec::new()
+            warn(format!("the suite on the GPU runtime `wgpu` is SKIPPED: {reason}"));
+            vec!["--features".into(), "embdl-tests/jetson".into()]
         }
     }
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// One runtime at one instruction set level.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RuntimeChoice {
-    /// "reference", "atom", "arm", "wgpu", "myriad".
+    /// "reference", "atom", "arm", "wgpu", "jetson", "myriad".
     pub runtime: String,
-    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "armv7", "wgsl", "shave".
+    /// "scalar", "sse41", "avx2", "neon", "dotprod", "i8mm", "armv7", "wgsl", "sm62", "dp4a", "shave".
     pub isa: String,
 }
 
@@ -21,8 +21,9 @@ impl RuntimeChoice {
     }
 }
 
-/// The GPU, in builds with the feature `wgpu`. It runs where it is asked for, since what opens may be a program on the CPU.
-const GPU: &str = "wgpu";
+/// GPUs, in builds with the features of these names. They run where they are asked for: what opens as `wgpu` may be a program on
+/// the CPU.
+const GPUS: [&str; 2] = ["wgpu", "jetson"];
 
 /// Every runtime of a CPU at every level that can be used here, the scalar reference first. Sticks are there only where the
 /// environment variable `EMBDL_MYRIAD` chooses them, in builds with the feature `myriad`.
@@ -62,7 +63,7 @@ fn list(choices: &[RuntimeChoice]) -> String {
     names.join(", ")
 }
 
-/// Those of [`choices`], or of the GPU, that are of `runtime` and at level `isa`, where these are given. "native" without a level is the
+/// Those of [`choices`], or of a GPU, that are of `runtime` and at level `isa`, where these are given. "native" without a level is the
 /// fastest runtime at its best level.
 ///
 /// # Errors
@@ -72,8 +73,8 @@ pub fn chosen(
     isa: Option<&str>,
 ) -> Result<Vec<RuntimeChoice>, NoSuchRuntime> {
     let mut available = choices();
-    if runtime == Some(GPU) {
-        available.extend(of(&[GPU]));
+    if let Some(gpu) = GPUS.into_iter().find(|gpu| runtime == Some(gpu)) {
+        available.extend(of(&[gpu]));
     }
     let native = open("native").ok();
     let is_wanted = |choice: &RuntimeChoice| match (runtime, &native) {
@@ -104,7 +105,9 @@ pub fn open(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
         "native" => Ok(Box::new(Reference::runtime())),
         #[cfg(feature = "wgpu")]
-        GPU => Ok(Box::new(rt_wgpu::Wgpu::detect()?)),
+        "wgpu" => Ok(Box::new(rt_wgpu::Wgpu::detect()?)),
+        #[cfg(feature = "jetson")]
+        "jetson" => Ok(Box::new(rt_jetson::Jetson::detect()?)),
         #[cfg(feature = "myriad")]
         "myriad" => Ok(Box::new(rt_myriad::Myriad::detect()?)),
         _ => Err(RuntimeError::NotDetected {
@@ -145,11 +148,13 @@ mod tests {
         assert_eq!(native.len(), 1);
         assert_eq!(native[0].isa, open("native").unwrap().capabilities().isa);
         assert_eq!(chosen(Some("reference"), None).unwrap(), choices()[..1]);
-        assert!(choices().iter().all(|choice| choice.runtime != GPU));
-        if let Ok(gpu) = open(GPU) {
-            assert_eq!(chosen(Some(GPU), None).unwrap().len(), gpu.capabilities().isas.len());
-        } else {
-            assert!(chosen(Some(GPU), None).is_err());
+        for name in GPUS {
+            assert!(choices().iter().all(|choice| choice.runtime != name));
+            if let Ok(gpu) = open(name) {
+                assert_eq!(chosen(Some(name), None).unwrap().len(), gpu.capabilities().isas.len());
+            } else {
+                assert!(chosen(Some(name), None).is_err());
+            }
         }
         let error = chosen(Some("reference"), Some("avx2")).unwrap_err();
         assert!(error.to_string().contains("reference scalar"), "{error}");

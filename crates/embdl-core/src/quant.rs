@@ -14,8 +14,10 @@
 use alloc::vec::Vec;
 
 mod pointwise;
+mod thresholds;
 
 pub use pointwise::{AddRequant, MulRequant, PReluRequant, unary_table};
+pub use thresholds::thresholds;
 
 /// Scale and zero point of a quantized activation.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,7 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 23] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
@@ -21,6 +21,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "embdl-threads",
             "rt-atom",
             "rt-arm",
+            "rt-jetson",
             "rt-wgpu",
             "rt-myriad",
         ],
@@ -63,7 +64,10 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("rt-atom", &["embdl-core", "embdl-threads"]),
     ("rt-arm", &["embdl-core", "embdl-threads"]),
     ("rt-myriad", &["embdl-core"]),
+    ("rt-jetson", &["embdl-core"]),
     ("rt-wgpu", &["embdl-core"]),
+    ("embdl-ptx", &[]),
+    ("standin-cuda", &["embdl-ptx"]),
     ("xtask", &[]),
     (
         "embdl-tests",
@@ -84,6 +88,8 @@ const ALLOWED: [(&str, &[&str]); 20] = [
             "rt-arm",
             "rt-myriad",
             "rt-wgpu",
+            "rt-jetson",
+            "standin-cuda",
         ],
     ),
 ];
@@ -182,7 +188,7 @@ fn may_depend(name: &str, allowed: &[&str], kind: &str, dependency: &str) -> boo
     match name {
         "xtask" | "embdl-testkit" => false,
         _ if name.starts_with("rt-") => {
-            allowed.contains(&dependency) || dependency == "embdl-testkit"
+            allowed.contains(&dependency) || ["embdl-testkit", "embdl-ptx"].contains(&dependency)
         }
         _ => true,
     }

@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Which test image.
     #[arg(long, default_value_t = 0)]
     index: usize,
-    /// Runtime: reference, atom, arm, wgpu, or native for the fastest one of this CPU.
+    /// Runtime: reference, atom, arm, wgpu, jetson, or native for the fastest one of this CPU.
     #[arg(long, default_value = "native")]
     runtime: String,
     /// Instruction set level instead of the best one.

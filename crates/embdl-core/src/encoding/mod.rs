@@ -258,6 +258,48 @@ impl EncodedTensor<'_> {
         }
     }
 
+    /// The float of each symbol of a tensor whose symbols stand for one float each: a codebook of floats, or integers of at most
+    /// 8 bits with one scale.
+    ///
+    /// # Errors
+    /// If it is none of these, or a float is no number.
+    pub fn symbols_f32(&self) -> Result<Vec<f32>, EncodingError> {
+        let floats: Vec<f32> = match (&self.values, &self.scales) {
+            (Values::CodebookF32(book), _) => book.clone(),
+            (Values::Int { .. } | Values::CodebookI8(_), Scales::PerTensor(scale)) =>
+            {
+                #[expect(clippy::cast_precision_loss, reason = "integers of at most 8 bits")]
+                (0..256).map_while(|code| self.integer(code)).map(|w| w as f32 * scale).collect()
+            }
+            _ => return Err(EncodingError::ValueKind { asked: "floats of one scale" }),
+        };
+        match floats.iter().position(|value| !value.is_finite()) {
+            Some(position) => Err(EncodingError::NotFinite { position }),
+            None => Ok(floats),
+        }
+    }
+
+    /// The integer of each symbol, where there are at most 16.
+    #[must_use]
+    pub fn small_codebook(&self) -> Option<Vec<i8>> {
+        let is_small = match &self.values {
+            Values::CodebookI8(book) => book.len() <= 16,
+            Values::Int { bits } => *bits <= 4,
+            Values::F32 | Values::CodebookF32(_) => false,
+        };
+        let integer = |symbol| i8::try_from(self.integer(symbol)?).ok();
+        is_small.then(|| (0..16).map_while(integer).collect())
+    }
+
+    /// Symbols of a sparse tensor; none of a dense one.
+    #[must_use]
+    pub const fn entry_count(&self) -> usize {
+        match self.layout {
+            Layout::Dense => 0,
+            Layout::Sparse { symbol_count, .. } => symbol_count as usize,
+        }
+    }
+
     /// Checks all that shows without reading symbols: widths, counts, lengths, codebook, scales.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::kernels::{
     BlockBuilder, BlocksF32, BlocksQ8, CodebookQ8, EllBuilder, EllQ8, EllTile, Kernels, PackedF32,
     PackedQ8, SparseF32, SparseQ8, SparseRows, Tile,
 };
-use crate::model::{EncodedTensor, Layout, Scales, Values};
+use crate::model::{EncodedTensor, Layout};
 use crate::runtime::Release;
 
 /// Decodes floats straight into the panels of products of `width` channels each, the last of those that are left; never
@@ -136,18 +136,7 @@ pub(super) fn sparse_f32(
     bias: &[f32],
     width: usize,
 ) -> Result<Vec<SparseF32>, EncodingError> {
-    let codebook: Vec<f32> = match (&weight.values, &weight.scales) {
-        (Values::CodebookF32(book), _) => book.clone(),
-        (Values::Int { .. } | Values::CodebookI8(_), Scales::PerTensor(scale)) =>
-        {
-            #[expect(clippy::cast_precision_loss, reason = "integers of at most 8 bits")]
-            (0..256).map_while(|code| weight.integer(code)).map(|w| w as f32 * scale).collect()
-        }
-        _ => return Err(EncodingError::ValueKind { asked: "floats of one scale" }),
-    };
-    if let Some(position) = codebook.iter().position(|value| !value.is_finite()) {
-        return Err(EncodingError::NotFinite { position });
-    }
+    let codebook = weight.symbols_f32()?;
     sparse_parts(
         weight,
         width,

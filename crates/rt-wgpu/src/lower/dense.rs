@@ -158,14 +158,14 @@ impl<'l> Lowering<'_, 'l> {
                 });
             }),
             Form::Code8 | Form::Code4 => {
-                let book = book_f32(weight).map_err(|source| self.undecodable(source))?;
+                let book = weight.symbols_f32().map_err(|source| self.undecodable(source))?;
                 for (word, value) in words[places.book..].iter_mut().zip(&book) {
                     *word = value.to_bits();
                 }
                 rows.fill_codes(weight, 0, words)
             }
             Form::Sparse { .. } => {
-                let book = book_f32(weight).map_err(|source| self.undecodable(source))?;
+                let book = weight.symbols_f32().map_err(|source| self.undecodable(source))?;
                 for (word, value) in words[places.book..].iter_mut().zip(&book) {
                     *word = value.to_bits();
                 }
@@ -207,7 +207,7 @@ impl<'l> Lowering<'_, 'l> {
                 })
             }
             Form::Code4 => {
-                let book = small_book(weight).unwrap_or_default();
+                let book = weight.small_codebook().unwrap_or_default();
                 for (word, &value) in words[places.book..].iter_mut().zip(&book) {
                     *word = byte(value);
                 }
@@ -329,7 +329,7 @@ fn form(
         return Form::Dense;
     }
     let shape = [weight.shape.dim(0), weight.shape.dim(1)];
-    let forms = [Form::Sparse { entries: entry_count(weight) }, Form::Code4, Form::Code8];
+    let forms = [Form::Sparse { entries: weight.entry_count() }, Form::Code4, Form::Code8];
     let bytes = |form: &Form| places(*form, shape, quantized).len;
     // Sparse rows are not cut into parts.
     let fits = |form: Form| {
@@ -354,12 +354,12 @@ fn can_take(weight: &EncodedTensor<'_>, quantized: bool, form: Form) -> bool {
         Form::Half => !quantized,
         Form::Sparse { .. } => {
             !is_dense(weight)
-                && entry_count(weight) <= weight.shape.len()
+                && weight.entry_count() <= weight.shape.len()
                 && weight.shape.dim(1) <= MAX_SPARSE_COLUMNS
                 && !matches!(weight.values, Values::F32 | Values::Int { bits: 9.. })
                 && (quantized || has_one_scale)
         }
-        Form::Code4 if quantized => small_book(weight).is_some_and(|book| book.contains(&0)),
+        Form::Code4 if quantized => weight.small_codebook().is_some_and(|book| book.contains(&0)),
         Form::Code4 => match &weight.values {
             Values::CodebookF32(book) => {
                 book.len() <= 16 && (is_dense(weight) || book.first() == Some(&0.0))
@@ -377,45 +377,6 @@ fn can_take(weight: &EncodedTensor<'_>, quantized: bool, form: Form) -> bool {
 
 fn is_dense(weight: &EncodedTensor<'_>) -> bool {
     weight.layout == Layout::Dense
-}
-
-/// Symbols of a sparse tensor.
-fn entry_count(weight: &EncodedTensor<'_>) -> usize {
-    match weight.layout {
-        Layout::Dense => 0,
-        Layout::Sparse { symbol_count, .. } => symbol_count as usize,
-    }
-}
-
-/// The integer of each symbol, where there are at most 16.
-fn small_book(weight: &EncodedTensor<'_>) -> Option<Vec<i8>> {
-    let is_small = match &weight.values {
-        Values::CodebookI8(book) => book.len() <= 16,
-        Values::Int { bits } => *bits <= 4,
-        Values::F32 | Values::CodebookF32(_) => false,
-    };
-    let integer = |symbol| i8::try_from(weight.integer(symbol)?).ok();
-    is_small.then(|| (0..16).map_while(integer).collect())
-}
-
-/// The float of each symbol of a tensor with one scale.
-///
-/// # Errors
-/// If one is no number.
-fn book_f32(weight: &EncodedTensor<'_>) -> Result<Vec<f32>, EncodingError> {
-    let book: Vec<f32> = match (&weight.values, &weight.scales) {
-        (Values::CodebookF32(book), _) => book.clone(),
-        (_, Scales::PerTensor(scale)) =>
-        {
-            #[expect(clippy::cast_precision_loss, reason = "integers of at most 8 bits")]
-            (0..256).map_while(|code| weight.integer(code)).map(|w| w as f32 * scale).collect()
-        }
-        _ => return Err(EncodingError::ValueKind { asked: "floats of one scale" }),
-    };
-    match book.iter().position(|value| !value.is_finite()) {
-        Some(position) => Err(EncodingError::NotFinite { position }),
-        None => Ok(book),
-    }
 }
 
 fn places(form: Form, [n, k]: [usize; 2], quantized: bool) -> Places {
