@@ -1,0 +1,43 @@
+//! `embdl export --for myriad` and `embdl inspect` of what it writes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn embdl(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embdl"));
+    command.current_dir(folder).args(arguments).output().expect("the command starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_network_becomes_a_blob_that_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| embdl(folder.path(), arguments);
+    assert!(run(&["zoo", "lenet-5", "--out", "lenet-5.embdl"]).status.success());
+    let export = ["export", "lenet-5.embdl", "--for", "myriad", "--out", "lenet-5.blob"];
+    let exported = run(&export);
+    let said = text(&exported);
+    assert!(exported.status.success(), "{said}");
+    assert!(said.contains("not yet run on silicon") && said.contains("modelled"), "{said}");
+    let inspected = text(&run(&["inspect", "lenet-5.blob"]));
+    assert!(inspected.contains("blob 5.0") && inspected.contains("fc |"), "{inspected}");
+    let json = run(&["inspect", "lenet-5.blob", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["shaves"], 12);
+    assert!(json["stages"].as_array().unwrap().len() > 6);
+
+    assert!(
+        run(&["zoo", "lenet-5", "--precision", "int8", "--out", "int8.embdl"]).status.success()
+    );
+    let refused = run(&["export", "int8.embdl", "--for", "myriad"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused).contains("this model in integers"), "{}", text(&refused));
+    let dropped = run(&["export", "int8.embdl", "--for", "myriad", "--drop-levels"]);
+    assert!(dropped.status.success(), "{}", text(&dropped));
+    std::fs::write(folder.path().join("other.blob"), b"no blob").unwrap();
+    let other = text(&run(&["inspect", "other.blob"]));
+    assert!(other.contains("are no compiled graph"), "{other}");
+}
