@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::error::MyriadError;
 use crate::firmware::Firmware;
+use crate::lock::Lock;
 use crate::protocol::{Link, Role, Timing};
 use crate::transport::{Bus, DeviceInfo, DeviceKind, Transport, TransportError};
 
@@ -69,6 +70,11 @@ pub(crate) fn open(
     deadlines: &Deadlines,
 ) -> Result<(DeviceInfo, Transport), MyriadError> {
     let _alone = bus.boots().lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = deadlines.boot + deadlines.reset;
+    let locked = bus.locks().map(|folder| Lock::wait(&folder, "boot", wait, deadlines.poll));
+    let _alone_of_all = locked
+        .transpose()
+        .map_err(|held| MyriadError::OtherBoots { wait, process: held.process })?;
     let end = Instant::now() + deadlines.reset;
     let before = loop {
         let sent = find(bus, port, booted, firmware, deadlines).and_then(|rom| {

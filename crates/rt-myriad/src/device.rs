@@ -10,6 +10,7 @@ use crate::blob::Blob;
 use crate::boot::Deadlines;
 use crate::compile::FIFO_ELEMENTS;
 use crate::error::MyriadError;
+use crate::lock::Lock;
 use crate::protocol::messages::{
     AllocationStatus, DEVICE_MONITOR, DEVICE_MONITOR_BUFFER, DeviceCapabilities, DeviceRequest,
     FIFO_END, FifoSpec, GRAPH_MONITOR, GRAPH_MONITOR_BUFFER, GraphCommand, GraphTarget, TensorDesc,
@@ -39,6 +40,8 @@ pub struct Device {
     graphs: Mutex<Stream>,
     taken: Mutex<Taken>,
     watchdog: Option<Watchdog>,
+    /// Keeps other processes from the stick.
+    lock: Mutex<Option<Lock>>,
 }
 
 /// Numbers in use.
@@ -82,7 +85,13 @@ impl Device {
             graphs: Mutex::new(graphs),
             taken: Mutex::default(),
             watchdog: Some(watchdog),
+            lock: Mutex::default(),
         })
+    }
+
+    /// Keeps the lock of the stick for as long as it is open.
+    pub(crate) fn keep(&self, held: Option<Lock>) {
+        *lock(&self.lock) = held;
     }
 
     /// What its firmware can do.
@@ -97,9 +106,10 @@ impl Device {
         self.link.failure().is_some()
     }
 
-    /// Closes the transport, whoever still has a handle.
-    pub(crate) fn close(&self) {
+    /// Closes the transport, whoever still has a handle, and gives the lock of the stick back.
+    pub(crate) fn close(&self) -> Option<Lock> {
         self.link.close();
+        lock(&self.lock).take()
     }
 
     /// After an answer that did not come in time, a later one could be taken for that of another question: the link ends.

@@ -41,6 +41,28 @@ pub enum MyriadError {
         /// Ports where there are devices.
         found: Vec<String>,
     },
+    /// Another process has it.
+    #[error(
+        "the stick at {port} is in use by {}: a stick serves one process at a time",
+        match .process { Some(process) => format!("process {process}"), None => "another process".into() }
+    )]
+    InUse {
+        /// The port.
+        port: String,
+        /// Number of the process, if it says so.
+        process: Option<u32>,
+    },
+    /// Another process has been booting a stick for too long.
+    #[error("another process has been booting a stick for {wait:?}{}", match .process {
+        Some(process) => format!(": process {process}"),
+        None => String::new(),
+    })]
+    OtherBoots {
+        /// How long was waited.
+        wait: Duration,
+        /// Number of the process, if it says so.
+        process: Option<u32>,
+    },
     /// Its firmware is missing or the wrong one.
     #[error(transparent)]
     Firmware(#[from] FirmwareError),
@@ -111,6 +133,14 @@ pub enum MyriadError {
         expected: u32,
         /// Bytes that the firmware says.
         found: u32,
+    },
+    /// The graph is one for firmware of the other line.
+    #[error("this is firmware of {firmware}, which runs {takes}")]
+    GraphOfOtherLine {
+        /// The line of the firmware.
+        firmware: &'static str,
+        /// What it runs.
+        takes: &'static str,
     },
     /// An inference gave nothing.
     #[error(

@@ -9,6 +9,7 @@ pub mod emulator;
 mod error;
 mod firmware;
 pub mod half;
+mod lock;
 pub mod protocol;
 mod runtime;
 mod session;

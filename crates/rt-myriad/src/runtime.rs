@@ -13,6 +13,7 @@ use crate::device::Device;
 use crate::emulator::{EmulatorConfig, Stick};
 use crate::error::MyriadError;
 use crate::firmware::Firmware;
+use crate::lock::{Held, Lock};
 use crate::session::MyriadSession;
 use crate::transport::{Bus, DeviceInfo, DeviceKind, EmulatedBus, SocketBus};
 
@@ -160,9 +161,11 @@ impl Myriad {
             return Ok(device.clone());
         }
         // Sessions that still have the old one hold a link that has failed; it must not keep the stick from being opened.
-        if let Some(old) = slot.device.take() {
-            old.close();
-        }
+        let kept = slot.device.take().and_then(|old| old.close());
+        let held = match kept {
+            Some(held) => Some(held),
+            None => self.claim(&slot.port)?,
+        };
         let booted = slot.booted.clone();
         let opened =
             boot::open(&*self.bus, &slot.port, booted.as_deref(), &self.firmware, &self.deadlines);
@@ -170,8 +173,16 @@ impl Myriad {
         slot.booted = Some(info.port);
         let dialect = self.firmware.dialect();
         let device = Arc::new(Device::start(transport, dialect, &self.deadlines)?);
+        device.keep(held);
         slot.device = Some(device.clone());
         Ok(device)
+    }
+
+    /// The lock of a stick, where other processes see it as well.
+    fn claim(&self, port: &str) -> Result<Option<Lock>, MyriadError> {
+        let locked = self.bus.locks().map(|folder| Lock::take(&folder, port));
+        let error = |held: Held| MyriadError::InUse { port: port.into(), process: held.process };
+        locked.transpose().map_err(error)
     }
 
     /// Puts a compiled model on all sticks.

@@ -10,6 +10,7 @@ mod usb;
 
 use core::fmt;
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 pub use emulated::EmulatedBus;
@@ -39,6 +40,11 @@ pub trait Bus: fmt::Debug + Send + Sync {
 
     /// Held while a stick is booted: the one that shows up then is the one that was sent its firmware.
     fn boots(&self) -> &Mutex<()>;
+
+    /// Folder of the files by which processes keep out of each other's way; `None` where no other process sees the devices.
+    fn locks(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// A device on a bus.

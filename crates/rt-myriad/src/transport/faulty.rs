@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -75,6 +76,10 @@ impl<B: Bus> Bus for FaultyBus<B> {
 
     fn boots(&self) -> &Mutex<()> {
         self.bus.boots()
+    }
+
+    fn locks(&self) -> Option<PathBuf> {
+        self.bus.locks()
     }
 }
 

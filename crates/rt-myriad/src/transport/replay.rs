@@ -4,6 +4,7 @@
 //! recorded.
 
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -78,6 +79,10 @@ impl<B: Bus> Bus for RecordingBus<B> {
 
     fn boots(&self) -> &Mutex<()> {
         self.bus.boots()
+    }
+
+    fn locks(&self) -> Option<PathBuf> {
+        self.bus.locks()
     }
 }
 

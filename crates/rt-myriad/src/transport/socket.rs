@@ -7,6 +7,7 @@
 use core::time::Duration;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -64,6 +65,10 @@ impl Bus for SocketBus {
 
     fn boots(&self) -> &Mutex<()> {
         &self.boots
+    }
+
+    fn locks(&self) -> Option<PathBuf> {
+        Some(std::env::temp_dir())
     }
 }
 

@@ -4,6 +4,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use nusb::transfer::{Buffer, Bulk, In, Out, TransferError};
@@ -56,6 +57,10 @@ impl Bus for UsbBus {
         // There is one USB in a machine.
         static BOOTS: Mutex<()> = Mutex::new(());
         &BOOTS
+    }
+
+    fn locks(&self) -> Option<PathBuf> {
+        Some(std::env::temp_dir())
     }
 }
 

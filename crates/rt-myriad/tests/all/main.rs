@@ -3,5 +3,6 @@
 mod blob;
 mod credits;
 mod faults;
+mod processes;
 mod stick;
 mod support;

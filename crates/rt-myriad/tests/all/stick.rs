@@ -1,9 +1,7 @@
 //! An emulated stick from boot ROM to results, several at once, and over a socket.
 
 use core::time::Duration;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -21,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 const SECOND: Duration = Duration::from_secs(5);
 
-fn run(session: &mut dyn Session, samples: usize) -> Result<Vec<f32>, RuntimeError> {
+pub(crate) fn run(session: &mut dyn Session, samples: usize) -> Result<Vec<f32>, RuntimeError> {
     let input = inputs(samples);
     let mut output = vec![0.0; samples * Small::OUTPUT];
     session.run(&[TensorRef::F32(&input)], &mut [TensorMut::F32(&mut output)])?;
@@ -29,14 +27,14 @@ fn run(session: &mut dyn Session, samples: usize) -> Result<Vec<f32>, RuntimeErr
 }
 
 /// What the scalar reference gives.
-fn expected(samples: usize) -> Vec<f32> {
+pub(crate) fn expected(samples: usize) -> Vec<f32> {
     let options = LoadOptions { batch: samples, ..LoadOptions::default() };
     let small = Small::new();
     let mut session = Reference::runtime().load(&small.model(), &options).unwrap();
     run(&mut *session, samples).unwrap()
 }
 
-fn assert_close(got: &[f32], want: &[f32]) {
+pub(crate) fn assert_close(got: &[f32], want: &[f32]) {
     for (got, want) in got.iter().zip(want) {
         // The vendor's bound for layers of 36 products, then of 288: 5.5e-4 each.
         assert!((got - want).abs() <= 5.5e-4 * 324.0, "{got} instead of {want}");
@@ -177,39 +175,6 @@ fn a_stick_in_another_process_answers_over_a_socket() {
     let device = DeviceInfo { port: address, kind: DeviceKind::Booted };
     assert_eq!(bus.devices().unwrap(), core::slice::from_ref(&device));
     assert!(matches!(bus.open(&device), Err(TransportError::Busy { .. })));
-}
-
-/// Ends the process with the test.
-struct Emulator(Child);
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        // It may have ended by itself; then the test has failed for another reason.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn the_program_is_such_a_stick() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_myriad-emu"));
-    command.args(["--listen", "127.0.0.1:0", "--lanes16"]).stdout(Stdio::piped());
-    let mut emulator = Emulator(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(emulator.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").unwrap();
-    let small = Small::new();
-    // Twice: the stick comes back from the reset that ends the first use.
-    for _ in 0..2 {
-        let myriad = Myriad::chosen(&format!("emulated:{address}"), None).unwrap();
-        let mut session = myriad.load(&small.model(), &LoadOptions::default()).unwrap();
-        assert_close(&run(&mut *session, 1).unwrap(), &expected(1));
-        drop((session, myriad));
-        let bus = SocketBus::new(vec![address.to_owned()]);
-        wait_until(|| {
-            bus.devices().unwrap().first().map(|device| device.kind) == Some(DeviceKind::BootRom)
-        });
-    }
 }
 
 #[test]
