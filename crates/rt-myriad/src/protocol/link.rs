@@ -3,21 +3,20 @@
 //! The reading thread answers the other end at any time, whatever the application does; answers go through a queue to the
 //! writing thread, so that neither end ever waits for the other to read first.
 
+mod shared;
+mod stream;
+
 use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
-use super::header::{Dialect, Header, HeaderError, MessageKind};
-use super::streams::{StreamError, StreamId, Streams};
-use crate::transport::{BulkIn, BulkOut, Transport, TransportError};
-
-/// Bytes of one bulk transfer at most.
-const CHUNK: usize = 1 << 20;
-/// Messages that wait to be sent; an end that makes more answers necessary does not keep to the rules.
-const MAX_QUEUE: usize = 4096;
+use super::header::{Dialect, HeaderError, MessageKind};
+use super::streams::{StreamError, Streams};
+use crate::transport::{Transport, TransportError};
+use shared::{Shared, State};
+pub use stream::Stream;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,23 +116,6 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-struct Shared {
-    dialect: Dialect,
-    role: Role,
-    timing: Timing,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-struct State {
-    streams: Streams,
-    queue: VecDeque<(Header, Option<Arc<Vec<u8>>>)>,
-    /// Why nothing goes on.
-    failed: Option<LinkError>,
-    /// Whether the other end asked for a reset.
-    is_reset: bool,
 }
 
 impl Link {
@@ -283,250 +265,5 @@ impl fmt::Debug for Link {
             .field("role", &role)
             .field("dialect", &dialect)
             .finish_non_exhaustive()
-    }
-}
-
-/// A stream of a link.
-#[derive(Clone)]
-pub struct Stream {
-    shared: Arc<Shared>,
-    id: StreamId,
-}
-
-impl Stream {
-    /// Its number.
-    #[must_use]
-    pub const fn id(&self) -> StreamId {
-        self.id
-    }
-
-    /// Sends a packet, once there is credit for it.
-    ///
-    /// # Errors
-    /// If there is no credit in time, the packet is larger than the buffer, or the link has failed.
-    pub fn write(&self, packet: Arc<Vec<u8>>, wait: Duration) -> Result<(), LinkError> {
-        let (id, len) = (self.id, packet.len());
-        let mut packet = Some(packet);
-        self.shared.wait_for("credit for a packet", wait, |state| {
-            match state.streams.begin_write(id, len) {
-                Ok(None) => None,
-                Ok(Some(header)) => {
-                    state.queue.push_back((header, packet.take()));
-                    Some(Ok(()))
-                }
-                Err(error) => Some(Err(error)),
-            }
-        })??;
-        self.shared.changed.notify_all();
-        Ok(())
-    }
-
-    /// The next packet.
-    ///
-    /// # Errors
-    /// If none comes in time, or the link has failed.
-    pub fn read(&self, wait: Duration) -> Result<Vec<u8>, LinkError> {
-        let shared = &self.shared;
-        let (_, packet) =
-            shared.wait_for("packet", wait, |state| shared.take(state, self.id).transpose())??;
-        Ok(packet)
-    }
-
-    /// Closes the direction that this end writes, once the other end has consumed everything.
-    ///
-    /// # Errors
-    /// If it does not in time, or the link has failed.
-    pub fn close(&self, wait: Duration) -> Result<(), LinkError> {
-        self.shared.wait_for("end of what is under way", wait, |state| {
-            match state.streams.under_way(self.id) {
-                Ok((_, packets)) => (packets == 0).then_some(()),
-                Err(_) => Some(()),
-            }
-        })?;
-        let header = self.shared.request(|streams| streams.close(self.id))?;
-        // A no means that the other end closes later.
-        self.shared.answer(header.id, "answer to the end of a stream", wait)?;
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the first reason.
-    fn fail(&self, error: LinkError) {
-        let mut state = self.lock();
-        state.failed.get_or_insert(error);
-        drop(state);
-        self.changed.notify_all();
-    }
-
-    fn request(
-        &self,
-        make: impl FnOnce(&mut Streams) -> Result<Header, StreamError>,
-    ) -> Result<Header, LinkError> {
-        let mut state = self.lock();
-        if let Some(error) = &state.failed {
-            return Err(error.clone());
-        }
-        let header = make(&mut state.streams)?;
-        state.queue.push_back((header.clone(), None));
-        drop(state);
-        self.changed.notify_all();
-        Ok(header)
-    }
-
-    fn answer(&self, id: i32, what: &'static str, wait: Duration) -> Result<Header, LinkError> {
-        self.wait_for(what, wait, |state| state.streams.answer(id))
-    }
-
-    /// A packet that waits, with its credit given back.
-    fn take(
-        &self,
-        state: &mut State,
-        id: StreamId,
-    ) -> Result<Option<(StreamId, Vec<u8>)>, StreamError> {
-        // That the stream is closed, and all of it consumed, is no error: another may open it again.
-        if !state.streams.has(id) {
-            return Ok(None);
-        }
-        let Some((packet, release)) = state.streams.take(id)? else { return Ok(None) };
-        state.queue.push_back((release, None));
-        self.changed.notify_all();
-        Ok(Some((id, packet)))
-    }
-
-    /// Waits until `get` gives something. What has arrived before the link failed is still given out.
-    fn wait_for<T>(
-        &self,
-        what: &'static str,
-        wait: Duration,
-        mut get: impl FnMut(&mut State) -> Option<T>,
-    ) -> Result<T, LinkError> {
-        let end = Instant::now() + wait;
-        let mut state = self.lock();
-        loop {
-            if let Some(got) = get(&mut state) {
-                return Ok(got);
-            }
-            if let Some(error) = &state.failed {
-                return Err(error.clone());
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(LinkError::TimedOut { what, wait });
-            }
-            state = match self.changed.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-    }
-
-    fn read_all(&self, mut reader: Box<dyn BulkIn>) {
-        let mut bytes = vec![0; self.dialect.header_len()];
-        let error = loop {
-            if let Err(error) = self.read_one(&mut *reader, &mut bytes) {
-                break error;
-            }
-        };
-        self.fail(error);
-    }
-
-    fn read_one(&self, reader: &mut dyn BulkIn, bytes: &mut [u8]) -> Result<(), LinkError> {
-        self.read_exact(reader, bytes, None)?;
-        let header = Header::decode(bytes, self.dialect)?;
-        let len = self.lock().streams.payload_len(&header)?;
-        let mut packet = vec![0; len];
-        for chunk in packet.chunks_mut(CHUNK) {
-            self.read_exact(reader, chunk, Some(self.timing.transfer))?;
-        }
-        tracing::trace!(?header, "received");
-        let mut state = self.lock();
-        if let Some(answer) = state.streams.receive(&header, packet)? {
-            if state.queue.len() >= MAX_QUEUE {
-                return Err(LinkError::Flooded);
-            }
-            state.queue.push_back((answer, None));
-        }
-        let is_reset =
-            self.role == Role::Device && header.kind == MessageKind::Reset && !header.is_response;
-        state.is_reset |= is_reset;
-        drop(state);
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    /// Fills `bytes`, with a deadline or until the link ends.
-    fn read_exact(
-        &self,
-        reader: &mut dyn BulkIn,
-        bytes: &mut [u8],
-        wait: Option<Duration>,
-    ) -> Result<(), LinkError> {
-        let start = Instant::now();
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match reader.read(&mut bytes[filled..], self.timing.poll) {
-                Ok(len) => filled += len,
-                Err(TransportError::TimedOut { .. }) => {
-                    if let Some(error) = &self.lock().failed {
-                        return Err(error.clone());
-                    }
-                    if let Some(wait) = wait.filter(|&wait| start.elapsed() > wait) {
-                        return Err(TransportError::TimedOut { wait }.into());
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    fn write_all(&self, mut writer: Box<dyn BulkOut>) {
-        while let Some((header, packet)) = self.next_to_write() {
-            let written = self.write_one(&mut *writer, &header, packet.as_ref().map(|p| &p[..]));
-            if let Err(error) = written {
-                self.fail(error.into());
-                return;
-            }
-            self.changed.notify_all();
-        }
-    }
-
-    fn write_one(
-        &self,
-        writer: &mut dyn BulkOut,
-        header: &Header,
-        packet: Option<&[u8]>,
-    ) -> Result<(), TransportError> {
-        tracing::trace!(?header, "sending");
-        writer.write(&header.encode(self.dialect), self.timing.transfer)?;
-        for chunk in packet.unwrap_or_default().chunks(CHUNK) {
-            writer.write(chunk, self.timing.transfer)?;
-        }
-        Ok(())
-    }
-
-    /// The next message to send; `None` once the link has ended.
-    fn next_to_write(&self) -> Option<(Header, Option<Arc<Vec<u8>>>)> {
-        let mut state = self.lock();
-        loop {
-            if state.failed.is_some() {
-                return None;
-            }
-            if let Some(message) = state.queue.pop_front() {
-                return Some(message);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
     }
 }
