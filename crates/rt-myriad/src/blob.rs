@@ -1,9 +1,10 @@
-//! Compiled graphs: the blob format 5.0 of the Myriad, read from untrusted bytes and written.
+//! Compiled graphs: the blob format 5.0 of the Myriad, read from untrusted bytes and written; and the graphs of NCSDK 2, read.
 //!
 //! Source: the writer in `OpenVINO` 2020.3 (Apache-2.0). See the book for the layout.
 
 mod desc;
 mod describe;
+mod ncsdk;
 mod read;
 mod stage;
 mod write;
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 
 pub use desc::{Desc, ElementType, Location, Order, TensorRef};
 pub use describe::Description;
+pub use ncsdk::{NcsdkGraph, NcsdkStage, NcsdkTensor, Place};
 pub use read::{BlobError, read};
 pub use stage::{BUFFERS_LAST, Eltwise, Params, Slide, Stage, StageKind, WeightLayout};
 pub use write::write;

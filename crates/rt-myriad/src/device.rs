@@ -1,23 +1,28 @@
 //! A stick whose firmware runs: requests about it, graphs on it, inferences.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+mod graph;
+mod watchdog;
+
 use core::time::Duration;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
-use crate::blob::Blob;
+use crate::blob::{Blob, NcsdkGraph};
 use crate::boot::Deadlines;
 use crate::compile::FIFO_ELEMENTS;
 use crate::error::MyriadError;
 use crate::lock::Lock;
 use crate::protocol::messages::{
     AllocationStatus, DEVICE_MONITOR, DEVICE_MONITOR_BUFFER, DeviceCapabilities, DeviceRequest,
-    FIFO_END, FifoSpec, GRAPH_MONITOR, GRAPH_MONITOR_BUFFER, GraphCommand, GraphTarget, TensorDesc,
-    ThermalStats, VERIFY_LEN, decode_times, decode_u32, fifo_stream, graph_stream,
+    FifoSpec, GRAPH_MONITOR, GRAPH_MONITOR_BUFFER, GraphCommand, TensorDesc, ThermalStats,
+    VERIFY_LEN, decode_u32, fifo_stream,
 };
 use crate::protocol::{Dialect, Link, LinkError, Role, Stream};
 use crate::transport::Transport;
+pub use graph::Graph;
+use graph::{Ids, status};
+use watchdog::Watchdog;
 
 /// The chip that this crate serves, as firmware names it.
 const CHIP: u32 = 0x2450;
@@ -32,6 +37,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Device {
     link: Link,
+    dialect: Dialect,
     deadlines: Deadlines,
     capabilities: DeviceCapabilities,
     /// Held for a request and its answer.
@@ -42,6 +48,15 @@ pub struct Device {
     watchdog: Option<Watchdog>,
     /// Keeps other processes from the stick.
     lock: Mutex<Option<Lock>>,
+}
+
+/// A graph to be sent.
+struct GraphFile<'a> {
+    file: &'a Arc<Vec<u8>>,
+    /// Bytes of all inputs, and of all outputs.
+    bytes: [u32; 2],
+    /// Bytes of intermediate tensors.
+    work: usize,
 }
 
 /// Numbers in use.
@@ -68,23 +83,26 @@ impl Device {
         }
         let wait = deadlines.link.request;
         let monitor = link.open(DEVICE_MONITOR, DEVICE_MONITOR_BUFFER, wait)?;
-        monitor.write(Arc::new(DeviceRequest::Capabilities.encode()), wait)?;
-        let capabilities = DeviceCapabilities::decode(&monitor.read(wait)?)?;
+        monitor.write(Arc::new(DeviceRequest::Capabilities.encode(dialect)?), wait)?;
+        let capabilities = DeviceCapabilities::decode(&monitor.read(wait)?, dialect)?;
         if let Some(chip) = capabilities.chip().filter(|&chip| chip != CHIP) {
             return Err(MyriadError::Chip { chip });
         }
         tracing::debug!(?capabilities, "the firmware answers");
         let graphs = link.open(GRAPH_MONITOR, GRAPH_MONITOR_BUFFER, wait)?;
         let monitor = Arc::new(Mutex::new(monitor));
-        let watchdog = Watchdog::start(&monitor, deadlines)?;
+        // Firmware of NCSDK has no heartbeat.
+        let has_watchdog = dialect == Dialect::OpenVino2020;
+        let watchdog = has_watchdog.then(|| Watchdog::start(&monitor, deadlines)).transpose()?;
         Ok(Self {
             link,
+            dialect,
             deadlines: *deadlines,
             capabilities,
             monitor,
             graphs: Mutex::new(graphs),
             taken: Mutex::default(),
-            watchdog: Some(watchdog),
+            watchdog,
             lock: Mutex::default(),
         })
     }
@@ -138,78 +156,109 @@ impl Device {
 
     fn ask(&self, request: DeviceRequest) -> Result<Vec<u8>, MyriadError> {
         let wait = self.deadlines.link.request;
+        let request = Arc::new(request.encode(self.dialect)?);
         let monitor = lock(&self.monitor);
-        let write = monitor.write(Arc::new(request.encode()), wait);
+        let write = monitor.write(request, wait);
         write.and_then(|()| monitor.read(wait)).map_err(|error| self.give_up(error.into()))
     }
 
     /// Sends a graph and makes the FIFOs for it. `file` are the bytes of `blob`.
     ///
     /// # Errors
-    /// If it does not fit, before anything is sent; or the firmware refuses it or does not answer in time.
+    /// If the firmware is of NCSDK's line, or the graph does not fit, before anything is sent; or the firmware refuses it or does
+    /// not answer in time.
     pub fn allocate(
         self: &Arc<Self>,
         file: &Arc<Vec<u8>>,
         blob: &Blob<'_>,
     ) -> Result<Graph, MyriadError> {
-        let needed = file.len() + blob.bss_bytes as usize;
+        if self.dialect != Dialect::OpenVino2020 {
+            return Err(MyriadError::GraphOfOtherLine {
+                firmware: "NCSDK",
+                takes: "graphs that mvNCCompile has made; for other models take usb-ma2450.mvcmd of OpenVINO 2020.1 to 2020.3",
+            });
+        }
+        let bytes = [blob.inputs_bytes, blob.outputs_bytes];
+        self.allocate_file(&GraphFile { file, bytes, work: blob.bss_bytes as usize })
+    }
+
+    /// As [`Self::allocate`], of a graph that `mvNCCompile` of NCSDK 2 has made, on its firmware.
+    ///
+    /// # Errors
+    /// If it is no such graph, or as [`Self::allocate`].
+    pub fn allocate_ncsdk(self: &Arc<Self>, file: &Arc<Vec<u8>>) -> Result<Graph, MyriadError> {
+        if self.dialect != Dialect::Ncsdk2 {
+            return Err(MyriadError::GraphOfOtherLine {
+                firmware: "OpenVINO",
+                takes: "blobs of version 5.0; graphs of mvNCCompile take NCSDK 2's",
+            });
+        }
+        let graph = NcsdkGraph::read(file)?;
+        let bytes = [graph.input_elements, graph.output_elements].map(|n| n.saturating_mul(2));
+        self.allocate_file(&GraphFile { file, bytes, work: graph.work_bytes() })
+    }
+
+    fn allocate_file(self: &Arc<Self>, of: &GraphFile<'_>) -> Result<Graph, MyriadError> {
+        let needed = of.file.len().saturating_add(of.work);
         let available = self.capabilities.max_memory as usize;
         if needed > available {
             return Err(MyriadError::Memory { needed, available });
         }
-        let mut graph = Graph {
-            ids: self.take_ids()?,
-            device: self.clone(),
-            stages: 0,
-            fifos: None,
-            is_allocated: false,
-            has_fifos: [false; 2],
-            under_way: AtomicUsize::new(0),
-        };
-        let bytes = [blob.inputs_bytes, blob.outputs_bytes];
-        let sent = self.send_graph(&mut graph, file, bytes);
-        let made = sent.and_then(|()| self.make_fifos(&mut graph, bytes));
+        let mut graph = Graph::new(self.clone(), self.take_ids()?);
+        let sent = self.send_graph(&mut graph, of);
+        let made = sent.and_then(|()| self.make_fifos(&mut graph, of.bytes));
         made.map_err(|error| self.give_up(error))?;
         Ok(graph)
     }
 
-    fn send_graph(
-        &self,
-        graph: &mut Graph,
-        file: &Arc<Vec<u8>>,
-        bytes: [u32; 2],
-    ) -> Result<(), MyriadError> {
-        let wait = self.deadlines.link.request;
+    fn send_graph(&self, graph: &mut Graph, of: &GraphFile<'_>) -> Result<(), MyriadError> {
+        let (wait, dialect) = (self.deadlines.link.request, self.dialect);
         let target = graph.target();
+        let file = of.file;
         let len = u32::try_from(file.len()).unwrap_or(u32::MAX);
         let monitor = lock(&self.graphs);
         let stream = self.link.open(&target.stream, len, wait)?;
-        let command = |command: GraphCommand| monitor.write(Arc::new(command.encode()), wait);
-
-        command(GraphCommand::Verify(target.clone()))?;
-        let head = file.get(..VERIFY_LEN).unwrap_or(file).to_vec();
-        stream.write(Arc::new(head), wait)?;
-        status(&monitor, "this version of a graph", wait)?;
-
+        let command = |command: GraphCommand| -> Result<(), MyriadError> {
+            Ok(monitor.write(Arc::new(command.encode(dialect)?), wait)?)
+        };
+        let checks = dialect == Dialect::OpenVino2020;
+        if checks {
+            command(GraphCommand::Verify(target.clone()))?;
+            let head = file.get(..VERIFY_LEN).unwrap_or(file).to_vec();
+            stream.write(Arc::new(head), wait)?;
+            status(&monitor, "this version of a graph", wait)?;
+        }
         command(GraphCommand::Allocate(target.clone()))?;
         // A large graph takes a while on USB 2.
         let wait_long = wait + self.deadlines.boot;
         stream.write(file.clone(), wait_long)?;
         // Its answers come on another stream; where there are none, the status says so.
-        status(&monitor, "the graph", wait_long)?;
+        let allocated = status(&monitor, "the graph", wait_long);
+        if !checks {
+            // Firmware of NCSDK says what is wrong with a graph on the graph's stream, and nothing else then.
+            match decode_u32("the state of the graph", &stream.read(wait)?)? {
+                0 => {}
+                status => return Err(MyriadError::Status { what: "the graph", status }),
+            }
+        }
+        allocated?;
         graph.is_allocated = true;
-        for (what, expected) in ["inputs", "outputs"].into_iter().zip(bytes) {
-            let found = TensorDesc::decode(&stream.read(wait)?)?.total_bytes;
+        for (what, expected) in ["inputs", "outputs"].into_iter().zip(of.bytes) {
+            let found = TensorDesc::decode(&stream.read(wait)?, dialect)?.total_bytes;
             if found != expected {
                 return Err(MyriadError::OtherGraph { what, expected, found });
             }
         }
         graph.stages = decode_u32("the number of stages", &stream.read(wait)?)?;
-
-        command(GraphCommand::VerifyAllocation(target))?;
-        let code = decode_u32("the state of the graph", &monitor.read(wait)?)?;
-        if let Some(status) = AllocationStatus::of(code) {
-            return Err(MyriadError::Allocation(status));
+        if checks {
+            command(GraphCommand::VerifyAllocation(target))?;
+            let code = decode_u32("the state of the graph", &monitor.read(wait)?)?;
+            if let Some(status) = AllocationStatus::of(code) {
+                return Err(MyriadError::Allocation(status));
+            }
+        } else {
+            // The version, which the host has read in the file already.
+            stream.read(wait)?;
         }
         stream.close(wait)?;
         Ok(())
@@ -232,7 +281,8 @@ impl Device {
                 host_reads: !is_input,
                 host_writes: is_input,
             };
-            monitor.write(Arc::new(GraphCommand::AllocateFifo(spec).encode()), wait)?;
+            let command = GraphCommand::AllocateFifo(spec).encode(self.dialect)?;
+            monitor.write(Arc::new(command), wait)?;
             status(&monitor, "a FIFO", wait)?;
             graph.has_fifos[end] = true;
             Ok(stream)
@@ -270,229 +320,6 @@ impl Drop for Device {
             tracing::debug!(%error, "a stick does not say goodbye");
         }
         self.link.close();
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Ids {
-    graph: u32,
-    fifos: [u32; 2],
-}
-
-/// A graph on a stick, with a FIFO at each end. Dropping it frees what it takes there.
-#[derive(Debug)]
-pub struct Graph {
-    device: Arc<Device>,
-    ids: Ids,
-    stages: u32,
-    fifos: Option<[Stream; 2]>,
-    is_allocated: bool,
-    has_fifos: [bool; 2],
-    /// Inferences whose results have not been read.
-    under_way: AtomicUsize,
-}
-
-impl Graph {
-    /// The stick.
-    #[must_use]
-    pub const fn device(&self) -> &Arc<Device> {
-        &self.device
-    }
-
-    /// Stages that the firmware counts.
-    #[must_use]
-    pub const fn stages(&self) -> u32 {
-        self.stages
-    }
-
-    /// Starts an inference: all inputs in one buffer. As many as the FIFO holds may be under way; results come in their order.
-    ///
-    /// # Errors
-    /// If the firmware refuses it or does not answer in time.
-    pub fn submit(&self, input: Vec<u8>) -> Result<(), MyriadError> {
-        self.start(input).map_err(|error| self.device.give_up(error))
-    }
-
-    fn start(&self, input: Vec<u8>) -> Result<(), MyriadError> {
-        let wait = self.device.deadlines.link.request;
-        self.fifo(0)?.write(Arc::new(input), self.device.deadlines.inference)?;
-        let monitor = lock(&self.device.graphs);
-        let [from, to] = self.ids.fifos;
-        let command = GraphCommand::Trigger { id: self.ids.graph, input: from, output: to };
-        monitor.write(Arc::new(command.encode()), wait)?;
-        status(&monitor, "an inference", wait)?;
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// The result of the inference that was started first: all outputs in one buffer.
-    ///
-    /// # Errors
-    /// If there is none in time; then with what the firmware says about it, if it says anything.
-    pub fn result(&self) -> Result<Vec<u8>, MyriadError> {
-        let wait = self.device.deadlines.inference;
-        match self.fifo(1)?.read(wait) {
-            Err(late @ LinkError::TimedOut { .. }) => {
-                let debug = self.debug().unwrap_or_default();
-                self.device.link.abandon(late);
-                Err(MyriadError::NoResult { wait, debug })
-            }
-            Err(error) => Err(error.into()),
-            Ok(result) => {
-                self.under_way.fetch_sub(1, Ordering::SeqCst);
-                Ok(result)
-            }
-        }
-    }
-
-    /// Milliseconds of each stage of the last inference, without what the firmware counts beside them.
-    ///
-    /// # Errors
-    /// If the firmware does not say so in time.
-    pub fn stage_times(&self) -> Result<Vec<f32>, MyriadError> {
-        let bytes = self.get(GraphCommand::Timing { id: self.ids.graph })?;
-        let times = decode_times(&bytes)?;
-        // The first is that of receiving, the last that of all.
-        let stages = self.stages as usize;
-        Ok(times.get(1..=stages).map(<[f32]>::to_vec).unwrap_or_default())
-    }
-
-    /// What the firmware says went wrong; may be empty.
-    ///
-    /// # Errors
-    /// If it does not answer in time.
-    pub fn debug(&self) -> Result<String, MyriadError> {
-        let bytes = self.get(GraphCommand::Debug { id: self.ids.graph })?;
-        let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
-    }
-
-    fn get(&self, command: GraphCommand) -> Result<Vec<u8>, MyriadError> {
-        self.answer_to(command).map_err(|error| self.device.give_up(error))
-    }
-
-    fn answer_to(&self, command: GraphCommand) -> Result<Vec<u8>, MyriadError> {
-        let wait = self.device.deadlines.link.request;
-        let monitor = lock(&self.device.graphs);
-        monitor.write(Arc::new(command.encode()), wait)?;
-        let first = monitor.read(wait)?;
-        // Where the firmware has nothing to say, its status comes alone.
-        if first.len() == 4 && decode_u32("a status", &first)? != 0 {
-            let status = decode_u32("a status", &first)?;
-            return Err(MyriadError::Status { what: "to say more", status });
-        }
-        status(&monitor, "to say more", wait)?;
-        Ok(first)
-    }
-
-    fn fifo(&self, end: usize) -> Result<&Stream, MyriadError> {
-        let fifos = self.fifos.as_ref().ok_or(MyriadError::Link(LinkError::Closed))?;
-        Ok(&fifos[end])
-    }
-
-    fn target(&self) -> GraphTarget {
-        let id = self.ids.graph;
-        GraphTarget { id, stream: graph_stream(id), executors: 1 }
-    }
-
-    /// Frees everything on the stick. Results that nobody wants are taken first: the next graph has the same FIFO.
-    fn free(&self) -> Result<(), MyriadError> {
-        for _ in 0..self.under_way.load(Ordering::SeqCst) {
-            self.fifo(1)?.read(self.device.deadlines.link.request)?;
-        }
-        let monitor = lock(&self.device.graphs);
-        let say = |command: GraphCommand| -> Result<(), MyriadError> {
-            monitor.write(Arc::new(command.encode()), GOODBYE)?;
-            status(&monitor, "to free a graph", GOODBYE)
-        };
-        for end in [0, 1] {
-            if !self.has_fifos[end] {
-                continue;
-            }
-            if let Some(fifos) = self.fifos.as_ref().filter(|_| end == 0) {
-                fifos[0].write(Arc::new(FIFO_END.to_vec()), GOODBYE)?;
-            }
-            say(GraphCommand::DeallocateFifo { id: self.ids.fifos[end] })?;
-        }
-        if self.is_allocated {
-            say(GraphCommand::Deallocate(self.target()))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        if !self.device.has_failed()
-            && let Err(error) = self.free()
-        {
-            tracing::debug!(%error, "a graph is not freed");
-            self.device.link.abandon(LinkError::Closed);
-            return;
-        }
-        let mut taken = lock(&self.device.taken);
-        taken.graphs.remove(&self.ids.graph);
-        self.ids.fifos.iter().for_each(|fifo| {
-            taken.fifos.remove(fifo);
-        });
-    }
-}
-
-/// The status that ends the answer to a command.
-fn status(monitor: &Stream, what: &'static str, wait: Duration) -> Result<(), MyriadError> {
-    match decode_u32("a status", &monitor.read(wait)?)? {
-        0 => Ok(()),
-        status => Err(MyriadError::Status { what, status }),
-    }
-}
-
-/// Tells the firmware that the host is there.
-#[derive(Debug)]
-struct Watchdog {
-    shared: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watchdog {
-    fn start(monitor: &Arc<Mutex<Stream>>, deadlines: &Deadlines) -> Result<Self, MyriadError> {
-        let shared: Arc<(Mutex<bool>, Condvar)> = Arc::default();
-        let (period, wait) = (deadlines.watchdog, deadlines.link.request);
-        let (monitor, ends) = (monitor.clone(), shared.clone());
-        let thread = thread::Builder::new()
-            .name("myriad watchdog".into())
-            .spawn(move || {
-                let (ended, changed) = &*ends;
-                let mut guard = lock(ended);
-                while !*guard {
-                    guard = match changed.wait_timeout(guard, period) {
-                        Ok((guard, _)) => guard,
-                        Err(poisoned) => poisoned.into_inner().0,
-                    };
-                    if *guard {
-                        return;
-                    }
-                    let ping = Arc::new(DeviceRequest::WatchdogPing.encode());
-                    // A stick that does not take it shows that to whoever uses it next.
-                    if let Err(error) = lock(&monitor).write(ping, wait) {
-                        tracing::debug!(%error, "the watchdog is not heard");
-                        return;
-                    }
-                }
-            })
-            .map_err(|_| MyriadError::Thread)?;
-        Ok(Self { shared, thread: Some(thread) })
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        *lock(&self.shared.0) = true;
-        self.shared.1.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the watchdog has panicked");
-        }
     }
 }
 

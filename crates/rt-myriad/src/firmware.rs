@@ -174,9 +174,10 @@ impl Firmware {
             Some((Line::OtherChip, label)) => {
                 return Err(FirmwareError::OtherChip { path: path(), label });
             }
-            Some((Line::Ncsdk1 | Line::Ncsdk2, label)) => {
+            Some((Line::Ncsdk1, label)) => {
                 return Err(FirmwareError::OtherLine { path: path(), label });
             }
+            Some((Line::Ncsdk2, _)) => return Ok(Self::of_bytes(bytes, Dialect::Ncsdk2)),
             None => {}
         }
         let name = path().file_name().map(|name| name.to_string_lossy().into_owned());

@@ -12,9 +12,10 @@ use rt_myriad::protocol::{Dialect, Header, Streams};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, rest)) = input.split_first() else { return };
-    match choice % 3 {
+    match choice % 4 {
         0 => read_blob(rest),
         1 => read_messages(rest),
+        2 => read_ncsdk(rest),
         _ => read_stream(rest),
     }
 });
@@ -43,20 +44,45 @@ fn read_blob(bytes: &[u8]) {
 }
 
 fn read_messages(bytes: &[u8]) {
-    if let Ok(command) = GraphCommand::decode(bytes) {
-        assert_eq!(GraphCommand::decode(&command.encode()), Ok(command));
-    }
-    if let Ok(request) = DeviceRequest::decode(bytes) {
-        assert_eq!(DeviceRequest::decode(&request.encode()), Ok(request));
-    }
-    if let Ok(capabilities) = DeviceCapabilities::decode(bytes) {
-        assert_eq!(capabilities.encode(), bytes);
-    }
-    if let Ok(desc) = TensorDesc::decode(bytes) {
-        assert_eq!(desc.encode(), bytes);
+    for dialect in [Dialect::OpenVino2020, Dialect::Ncsdk2] {
+        if let Ok(command) = GraphCommand::decode(bytes, dialect) {
+            let again = command.encode(dialect).expect("it was read");
+            assert_eq!(GraphCommand::decode(&again, dialect), Ok(command));
+        }
+        if let Ok(request) = DeviceRequest::decode(bytes, dialect) {
+            let again = request.encode(dialect).expect("it was read");
+            assert_eq!(DeviceRequest::decode(&again, dialect), Ok(request));
+        }
+        if let Ok(capabilities) = DeviceCapabilities::decode(bytes, dialect) {
+            assert_eq!(capabilities.encode(dialect), bytes);
+        }
+        if let Ok(desc) = TensorDesc::decode(bytes, dialect) {
+            assert_eq!(desc.encode(dialect), bytes);
+        }
     }
     let _ = ThermalStats::decode(bytes);
     let _ = decode_times(bytes);
+}
+
+/// A compiled graph of NCSDK, with its length made right.
+fn read_ncsdk(bytes: &[u8]) {
+    let mut file = bytes.to_vec();
+    if file.len() >= 80 {
+        let len = u32::try_from(file.len()).expect("inputs are small");
+        for (at, word) in [(34, 8708), (38, len), (42, 2), (46, 3)] {
+            file[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    let Ok(graph) = blob::NcsdkGraph::read(&file) else { return };
+    let _ = graph.to_string();
+    let Ok(blob) = graph.lower() else { return };
+    if blob.bss_bytes > 1 << 16 || blob.inputs_bytes > 1 << 16 || blob.outputs_bytes > 1 << 16 {
+        return;
+    }
+    let zeros = vec![0; blob.inputs_bytes as usize];
+    if let Ok(mut program) = Program::new(blob, Arithmetic::Sums32) {
+        program.run(&zeros).expect("it was checked");
+    }
 }
 
 /// Headers with the packets that follow them, as the other end of a link would send them.

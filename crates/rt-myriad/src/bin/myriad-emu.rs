@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use lexopt::prelude::{Long, Short, ValueExt};
 use rt_myriad::emulator::{Arithmetic, CostModel, EmulatorConfig, Stick};
+use rt_myriad::protocol::Dialect;
 use rt_myriad::transport::serve;
 
 const HELP: &str = "\
@@ -16,6 +17,7 @@ Usage: myriad-emu [options]
 
   --listen ADDRESS   where hosts connect (127.0.0.1:7450; port 0 for any that is free)
   --lanes16          layers add up in eight 16-bit floats, as chips seem to, instead of 32-bit floats
+  --ncsdk2           its firmware is one of NCSDK 2, which runs graphs that mvNCCompile has made
   --real-time        an inference takes the time of the model
   --ambient DEGREES  temperature around the stick (25); from 85 degrees of the die on it throttles";
 
@@ -37,6 +39,7 @@ fn run() -> Result<(), Box<dyn core::error::Error>> {
         match argument {
             Long("listen") => address = arguments.value()?.string()?,
             Long("lanes16") => config.arithmetic = Arithmetic::Lanes16,
+            Long("ncsdk2") => config.dialect = Dialect::Ncsdk2,
             Long("real-time") => config.real_time = true,
             Long("ambient") => {
                 let ambient: f64 = arguments.value()?.parse()?;

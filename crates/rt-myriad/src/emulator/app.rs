@@ -9,16 +9,20 @@ use std::thread;
 use super::config::EmulatorConfig;
 use super::execute::Program;
 use super::model::{Cost, Thermal, costs, total};
-use crate::blob::{self, BlobError};
+use crate::blob::{self, Blob, BlobError, NcsdkGraph};
 use crate::protocol::messages::{
-    AllocationStatus, DEBUG_LEN, DEVICE_MONITOR, DeviceRequest, FIFO_END, FifoSpec, GRAPH_MONITOR,
-    GraphCommand, GraphTarget, THERMAL_SAMPLES, TensorDesc, ThermalStats, VERIFY_LEN,
-    encode_status,
+    AllocationStatus, DEBUG_LEN, DEVICE_MONITOR, DeviceRequest, FifoSpec, GRAPH_MONITOR,
+    GRAPH_WRONG_FORMAT, GraphCommand, GraphTarget, THERMAL_SAMPLES, TensorDesc, ThermalStats,
+    VERIFY_LEN, encode_status, is_fifo_end,
 };
-use crate::protocol::{Link, LinkError, Stream};
+use crate::protocol::{Dialect, Link, LinkError, Stream};
 
 /// The answer to a command that cannot be done.
 const STATUS_ERROR: u32 = 1;
+/// What firmware of NCSDK says of a graph that it cannot take, though it can read it.
+const GRAPH_DEVICE_ERROR: u32 = 2;
+/// The version of graphs that firmware of NCSDK runs.
+const NCSDK_VERSION: [u32; 2] = [2, 3];
 /// Buffer of what the firmware writes beside results.
 const ANSWER_BUFFER: u32 = 4096;
 /// FIFOs that are only read by the host have room for this; those that it writes, none.
@@ -125,7 +129,7 @@ impl App<'_> {
         let wait = self.config.timing.request;
         let monitor = self.link.accept(DEVICE_MONITOR, wait)?;
         if stream.id() == monitor.id() {
-            return match DeviceRequest::decode(packet) {
+            return match DeviceRequest::decode(packet, self.config.dialect) {
                 Ok(request) => self.device(request),
                 // As hosts of other versions have requests that this one does not know.
                 Err(error) => {
@@ -134,7 +138,7 @@ impl App<'_> {
                 }
             };
         }
-        let status = match GraphCommand::decode(packet) {
+        let status = match GraphCommand::decode(packet, self.config.dialect) {
             Ok(command) => self.graph(command)?,
             Err(error) => {
                 tracing::warn!(%error, "the emulated firmware refuses a command");
@@ -147,7 +151,7 @@ impl App<'_> {
     fn device(&mut self, request: DeviceRequest) -> Result<(), LinkError> {
         let answer = match request {
             DeviceRequest::WatchdogPing => return Ok(()),
-            DeviceRequest::Capabilities => self.config.capabilities.encode(),
+            DeviceRequest::Capabilities => self.config.capabilities.encode(self.config.dialect),
             DeviceRequest::DeviceId => b"emulated\0".to_vec(),
             DeviceRequest::UsedMemory => {
                 let used = lock(self.shared).used_bytes();
@@ -201,6 +205,14 @@ impl App<'_> {
                     0
                 }
             },
+            // Inferences are started when they are triggered: a graph never waits for its buffers when it is asked.
+            GraphCommand::State { id } => match self.find(id) {
+                None => STATUS_ERROR,
+                Some(_) => {
+                    self.send(GRAPH_MONITOR, encode_status(0))?;
+                    0
+                }
+            },
             GraphCommand::Debug { id } => match self.find(id) {
                 None => STATUS_ERROR,
                 Some(graph) => {
@@ -220,10 +232,15 @@ impl App<'_> {
 
     fn allocate(&mut self, target: &GraphTarget) -> Result<u32, LinkError> {
         let file = self.receive(&target.stream)?;
+        let dialect = self.config.dialect;
+        let is_ncsdk = dialect == Dialect::Ncsdk2;
         let graph = match self.load(file) {
             Ok(graph) => graph,
             Err(error) => {
                 tracing::warn!(%error, "the emulated firmware refuses a graph");
+                if is_ncsdk {
+                    self.send(&target.stream, encode_status(GRAPH_WRONG_FORMAT))?;
+                }
                 return Ok(STATUS_ERROR);
             }
         };
@@ -237,24 +254,34 @@ impl App<'_> {
             let free = (limit.max_memory as usize).saturating_sub(shared.used_bytes());
             let is_full = shared.graphs.len() >= limit.max_graphs as usize;
             if is_full || shared.graphs.contains_key(&target.id) || graph.bytes > free {
+                drop(shared);
+                if is_ncsdk {
+                    self.send(&target.stream, encode_status(GRAPH_DEVICE_ERROR))?;
+                }
                 return Ok(STATUS_ERROR);
             }
             shared.graphs.insert(target.id, Arc::new(Mutex::new(graph)));
         }
         let stages = u32::try_from(stages).unwrap_or(u32::MAX);
+        if is_ncsdk {
+            self.send(&target.stream, encode_status(0))?;
+        }
         for answer in [
-            TensorDesc::flat(inputs).encode(),
-            TensorDesc::flat(outputs).encode(),
+            TensorDesc::flat(inputs).encode(dialect),
+            TensorDesc::flat(outputs).encode(dialect),
             encode_status(stages),
         ] {
             self.send(&target.stream, answer)?;
+        }
+        if is_ncsdk {
+            let version = NCSDK_VERSION.iter().flat_map(|word| word.to_le_bytes()).collect();
+            self.send(&target.stream, version)?;
         }
         Ok(0)
     }
 
     fn load(&self, file: Vec<u8>) -> Result<Graph, String> {
-        let read = blob::read(&file).map_err(|error: BlobError| error.to_string())?;
-        let blob = blob::Blob { constants: read.constants.clone().into_owned().into(), ..read };
+        let blob = self.read(&file).map_err(|error| error.to_string())?;
         let bytes = file.len() + blob.bss_bytes as usize;
         let cost = total(&blob, &self.config.cost);
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
@@ -265,6 +292,15 @@ impl App<'_> {
         let program =
             Program::new(blob, self.config.arithmetic).map_err(|error| error.to_string())?;
         Ok(Graph { program, bytes, cost, stage_times, last_times: Vec::new(), problem: None })
+    }
+
+    /// A graph of the firmware's line.
+    fn read(&self, file: &[u8]) -> Result<Blob<'static>, BlobError> {
+        if self.config.dialect == Dialect::Ncsdk2 {
+            return NcsdkGraph::read(file)?.lower();
+        }
+        let read = blob::read(file)?;
+        Ok(Blob { constants: read.constants.clone().into_owned().into(), ..read })
     }
 
     fn allocate_fifo(&self, fifo: FifoSpec) -> u32 {
@@ -284,7 +320,7 @@ impl App<'_> {
         let Some(fifo) = lock(self.shared).fifos.remove(&id) else { return Ok(STATUS_ERROR) };
         if fifo.host_writes {
             let end = self.receive(&fifo.stream)?;
-            return Ok(u32::from(end != FIFO_END));
+            return Ok(u32::from(!is_fifo_end(&end)));
         }
         Ok(0)
     }
@@ -374,9 +410,11 @@ fn run_job(
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds")]
         let milliseconds = |seconds: f64| (1e3 * seconds) as f32;
         let received = f64::from(graph.program.blob().inputs_bytes) / config.cost.usb_bytes;
-        let mut times = vec![milliseconds(received)];
-        times.extend(&graph.stage_times);
-        times.push(milliseconds(seconds));
+        let mut times = graph.stage_times.clone();
+        if config.dialect == Dialect::OpenVino2020 {
+            times.insert(0, milliseconds(received));
+            times.push(milliseconds(seconds));
+        }
         graph.last_times = times;
         (output, seconds)
     };

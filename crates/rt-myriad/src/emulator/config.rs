@@ -44,6 +44,7 @@ impl Default for EmulatorConfig {
                 max_graphs: 10,
                 max_fifos: 20,
                 max_memory: 522_059_056,
+                option_classes: [1, 1],
                 max_executors: 1,
                 firmware: [0, 0x2450, 0, 0],
                 tensor_library: [2, 8],

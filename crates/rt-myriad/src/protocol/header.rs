@@ -23,7 +23,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// Bytes of the name, the last of which is zero.
-    const fn name_len(self) -> usize {
+    pub(super) const fn name_len(self) -> usize {
         match self {
             Self::OpenVino2020 => 64,
             Self::Ncsdk2 => 16,

@@ -3,6 +3,7 @@
 mod blob;
 mod credits;
 mod faults;
+mod ncsdk;
 mod processes;
 mod stick;
 mod support;
