@@ -12,5 +12,5 @@ mod tensor;
 
 pub use config::{DeviceFaults, EmulatorConfig, ExpectedFirmware};
 pub use execute::{Arithmetic, ExecuteError, Program};
-pub use model::{Cost, CostModel, Thermal, costs, total};
+pub use model::{Cost, CostModel, Thermal, costs, steady, total};
 pub use stick::Stick;

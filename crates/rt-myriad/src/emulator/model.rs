@@ -22,8 +22,10 @@ pub struct CostModel {
     pub memory_bytes: f64,
     /// Bytes that USB moves in a second.
     pub usb_bytes: f64,
-    /// Seconds that a stage takes to start.
+    /// Seconds that a layer or pool takes to start.
     pub start: f64,
+    /// Seconds that a bias or activation takes to start: NCSDK, whose figures these are, has them in the layer before.
+    pub start_after: f64,
     /// Seconds that an inference takes on the host and on the control cores.
     pub host: f64,
     /// Watts without any core.
@@ -47,17 +49,18 @@ pub struct CostModel {
 impl Default for CostModel {
     fn default() -> Self {
         Self {
-            conv_3x3: 2.6e9,
-            conv_other: 1.75e9,
-            conv_1x1: 1.9e9,
+            conv_3x3: 3.4e9,
+            conv_other: 2.0e9,
+            conv_1x1: 3.4e9,
             depthwise: 0.45e9,
             elements: 0.5e9,
-            memory_bytes: 3.2e9,
+            memory_bytes: 1.7e9,
             usb_bytes: 30e6,
-            start: 150e-6,
+            start: 600e-6,
+            start_after: 50e-6,
             host: 2e-3,
             idle_watts: 0.62,
-            core_watts: 0.075,
+            core_watts: 0.2,
             memory_watts: 0.3,
             ambient: 25.0,
             degrees_a_watt: 16.0,
@@ -144,7 +147,12 @@ fn stage_cost(stage: &Stage, model: &CostModel) -> Cost {
     let bytes = 2.0 * (input + output + weights);
     let computing = macs / (rate * cores);
     let moving = bytes / model.memory_bytes;
-    let seconds = model.start + computing.max(moving);
+    let is_after = matches!(
+        stage.kind,
+        StageKind::BIAS | StageKind::BIAS_RELU | StageKind::RELU | StageKind::CLAMP
+    );
+    let start = if is_after { model.start_after } else { model.start };
+    let seconds = start + computing.max(moving);
     let busy = model.core_watts * cores * (computing / seconds).min(1.0);
     let memory = model.memory_watts * (moving / seconds).min(1.0);
     let is_layer = matches!(stage.params, Params::Conv(..)) || stage.kind == StageKind::FC;
@@ -154,6 +162,28 @@ fn stage_cost(stage: &Stage, model: &CostModel) -> Cost {
         seconds,
         joules: seconds * (model.idle_watts + busy + memory),
     }
+}
+
+/// What comes of inferences one after the other for so many seconds: frames a second in the end, the die's temperature, and how much
+/// it is throttled, both highest of the last tenth.
+#[must_use]
+pub fn steady(cost: &Cost, model: &CostModel, seconds: f64) -> (f64, f64, u8) {
+    let mut thermal = Thermal::new(model);
+    let (mut passed, mut frames, mut celsius, mut level) = (0.0, 0.0, 0.0_f64, 0);
+    // Near its limit the chip goes to and fro: a while of it is looked at.
+    let last = 0.9 * seconds;
+    while passed < seconds {
+        let throttling = thermal.throttling(model);
+        let spent = thermal.infer(model, cost);
+        if passed >= last {
+            frames += 1.0;
+            celsius = celsius.max(thermal.celsius());
+            level = level.max(throttling);
+        }
+        // A cost of nothing would never end.
+        passed += spent.max(1e-4);
+    }
+    (frames / (passed - last).max(1e-9), celsius, level)
 }
 
 /// The temperature of a die in modelled time.
@@ -202,6 +232,21 @@ impl Thermal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_warm_place_costs_is_seen_in_the_end() {
+        let cost = Cost { seconds: 0.1, joules: 0.17, ..Cost::default() };
+        let at = |ambient| steady(&cost, &CostModel { ambient, ..CostModel::default() }, 1500.0);
+        let (fps, celsius, level) = at(25.0);
+        assert!(
+            (fps - 10.0).abs() < 0.1 && (celsius - 52.2).abs() < 0.1 && level == 0,
+            "{fps} {celsius}"
+        );
+        let (warm, celsius, level) = at(70.0);
+        assert!(warm < 8.0 && celsius >= 85.0 && level >= 1, "{warm} {celsius} {level}");
+        let (hot, _, level) = at(100.0);
+        assert!(hot < 0.2 && level == 2, "{hot} {level}");
+    }
 
     #[test]
     fn a_warm_place_throttles_and_a_cool_one_does_not() {
