@@ -12,7 +12,7 @@ use rt_myriad::compile::{CompileOptions, FIFO_ELEMENTS, NOT_ON_SILICON, compile}
 use rt_myriad::emulator;
 use serde::Serialize;
 
-use super::{import_onnx, read, write};
+use super::{import_onnx, read, vendor, write};
 use crate::metadata::MetadataArgs;
 use crate::{Outcome, text};
 
@@ -62,6 +62,10 @@ pub(crate) struct ExportArgs {
     /// integer model's by the rounding that is not done.
     #[arg(long)]
     drop_levels: bool,
+    /// Also run the vendor's compiler on it, where that is installed: `myriad_compile` or `compile_tool` of OpenVINO 2020.1 to 2020.3,
+    /// `mvNCCompile` of NCSDK 2.
+    #[arg(long)]
+    compile: bool,
     /// Keep integers: levels between QuantizeLinear and DequantizeLinear, int8 weights. Without it everything is fp32.
     #[arg(long)]
     int8: bool,
@@ -72,6 +76,8 @@ pub(crate) struct ExportArgs {
 enum For {
     Onnx,
     Myriad,
+    Openvino,
+    Caffe,
 }
 
 #[derive(Serialize)]
@@ -130,7 +136,12 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let path = args.model.display();
     let model =
         format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
-    let name = if args.target == For::Onnx { "model.onnx" } else { "model.blob" };
+    let name = match args.target {
+        For::Onnx => "model.onnx",
+        For::Myriad => "model.blob",
+        For::Openvino => "model.xml",
+        For::Caffe => "model.prototxt",
+    };
     let out = args.out.clone().unwrap_or_else(|| name.into());
     if args.target == For::Myriad {
         let options = CompileOptions {
@@ -141,6 +152,9 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
         return export_blob(&model, &options, &out, json);
     }
     let graph = lift(&model).with_context(|| format!("decoding {path}"))?;
+    if args.target != For::Onnx {
+        return vendor::export(&graph, args.target == For::Caffe, args.compile, &out, json);
+    }
     let mut options = embdl_onnx::ExportOptions::default();
     options.quantized = args.int8;
     let onnx = embdl_onnx::export_with(&graph, &options).context("exporting the network")?;

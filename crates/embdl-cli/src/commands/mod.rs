@@ -13,6 +13,7 @@ pub(crate) mod test;
 pub(crate) mod train;
 pub(crate) mod tune;
 pub(crate) mod untrained;
+pub(crate) mod vendor;
 pub(crate) mod zoo;
 
 use std::path::Path;
