@@ -55,6 +55,9 @@ fn files_for_vendors_are_written_and_a_missing_compiler_is_named() {
     assert!(text(&openvino).contains("of weights in n.bin"), "{}", text(&openvino));
     let xml = std::fs::read_to_string(folder.path().join("n.xml")).unwrap();
     assert!(xml.contains("type=\"Convolution\" version=\"opset1\""));
+    assert!(run(&["zoo", "lenet-5", "--precision", "int8", "--out", "8.embdl"]).status.success());
+    let levels = run(&["export", "8.embdl", "--for", "openvino", "--out", "8.xml"]);
+    assert!(text(&levels).contains("--drop-levels"), "{}", text(&levels));
     let caffe = ["export", "lenet-5.embdl", "--for", "caffe", "--out", "n.prototxt", "--compile"];
     let caffe = run(&caffe);
     assert!(!caffe.status.success());

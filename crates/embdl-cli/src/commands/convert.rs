@@ -45,14 +45,16 @@ pub(crate) struct ImportArgs {
 Examples:
   embdl export lenet-5.embdl --out small.onnx             (fp32 ONNX with the compressed values)
   embdl export lenet-5.embdl --int8 --out small.onnx      (levels and 8-bit weights stay integers)
-  embdl export squeezenet.embdl --for myriad --out squeezenet.blob")]
+  embdl export squeezenet.embdl --for myriad --out squeezenet.blob
+  embdl export squeezenet.embdl --for openvino --out squeezenet.xml   (and squeezenet.bin; --compile runs myriad_compile)
+  embdl export lenet-5.embdl --for caffe --out lenet-5.prototxt       (and lenet-5.caffemodel, for mvNCCompile)")]
 pub(crate) struct ExportArgs {
     /// The .embdl file.
     model: PathBuf,
-    /// What for: ONNX, or a graph for the Movidius MA2450 (Neural Compute Stick 1) in 16-bit floats.
+    /// What for: ONNX; a graph for the Movidius MA2450 (Neural Compute Stick 1) in 16-bit floats; or files for its vendors' compilers.
     #[arg(long = "for", value_enum, default_value_t = For::Onnx)]
     target: For,
-    /// The file that is written; without it, model.onnx or model.blob.
+    /// The file that is written; without it, model.onnx, model.blob, model.xml (and model.bin), model.prototxt (and model.caffemodel).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Cores of the MA2450 that the graph wants.
@@ -153,6 +155,12 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     }
     let graph = lift(&model).with_context(|| format!("decoding {path}"))?;
     if args.target != For::Onnx {
+        let has_levels = graph.values.iter().any(|value| value.quant.is_some());
+        if has_levels && !args.drop_levels {
+            bail!(
+                "{path} computes in integers, and the vendors' compilers in 16-bit floats: --drop-levels has real values computed"
+            );
+        }
         return vendor::export(&graph, args.target == For::Caffe, args.compile, &out, json);
     }
     let mut options = embdl_onnx::ExportOptions::default();
