@@ -54,7 +54,7 @@ fn networks_fit_the_chip() {
         // Parameters of 16 bits are rounded once, when they are written.
         let again = blob::write(&blob::read(&file).expect(name)).expect(name);
         assert!(again == file, "{name}: what was read is written otherwise");
-        println!(
+        eprintln!(
             "{name}: {} stages, file {} bytes, memory {ddr} bytes",
             compiled.blob.stages.len(),
             file.len()
@@ -64,7 +64,7 @@ fn networks_fit_the_chip() {
             let mut blob = compiled.blob.clone();
             blob.stages.iter_mut().for_each(|stage| stage.shaves = shaves);
             let cost = total(&blob, &CostModel::default());
-            println!(
+            eprintln!(
                 "  modelled on {shaves} cores: {:.1} ms, {:.2} W",
                 1e3 * cost.seconds,
                 cost.watts()
@@ -88,9 +88,9 @@ fn vgg_16_fits_by_its_bytes_or_says_what_to_take_instead() {
     let constants = compiled.blob.constants.len();
     assert!((2 * 138_357_544..=MAX_GRAPH_BYTES).contains(&constants), "{constants}");
     let ddr = compiled.blob.ddr_bytes(FIFO_ELEMENTS);
-    println!("vgg-16: constants {constants} bytes, memory {ddr} bytes");
+    eprintln!("vgg-16: constants {constants} bytes, memory {ddr} bytes");
     let cost = total(&compiled.blob, &CostModel::default());
-    println!("  modelled: {:.1} ms, {:.2} W", 1e3 * cost.seconds, cost.watts());
+    eprintln!("  modelled: {:.1} ms, {:.2} W", 1e3 * cost.seconds, cost.watts());
     let less = CompileOptions { ddr_bytes: 256 << 20, ..CompileOptions::default() };
     let error = compile(&model, &less).expect_err("it does not fit").to_string();
     assert!(error.contains("smaller network such as squeezenet-1.1"), "{error}");
@@ -116,7 +116,7 @@ fn check(name: &str, arithmetic: Arithmetic, tolerance: f32) {
     let got = scores(&Myriad::emulated(vec![stick]).expect("an emulated stick"), &bytes);
     let largest = want.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     let worst = got.iter().zip(&want).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
-    println!("{name} {arithmetic:?}: off by {worst:e} of {largest:e}");
+    eprintln!("{name} {arithmetic:?}: off by {worst:e} of {largest:e}");
     assert!(worst <= tolerance * largest, "{name}: {worst} of {largest}");
     assert!(got.iter().any(|&x| x != got[0]), "{name}: all scores are equal");
 }

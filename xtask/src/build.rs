@@ -27,8 +27,9 @@ const RELEASE: &str = "release";
 Examples:
   cargo xtask build                                  (`embdl` and the runner for this machine)
   cargo xtask build --target aarch64 --static        (a runner for any 64-bit Arm Linux: it needs no library there)
-  cargo xtask build --target aarch64 --glibc 2.27
-  cargo xtask build --target jetson-tx2              (glibc 2.27, with the CUDA runtime)")]
+    cargo xtask build --target aarch64 --glibc 2.27
+    cargo xtask build --target jetson-tx2              (glibc 2.27, with the CUDA runtime)
+    cargo xtask build --target armv6 --static          (a runner for a Raspberry Pi Zero, which speaks to a Neural Compute Stick)")]
 pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
     #[arg(long, default_value = "host")]
@@ -140,6 +141,9 @@ fn build_programs(
             bail!("the package {package} has no program {program}");
         }
         compiler.args(["--package", package, "--bin", program]);
+    }
+    if target.runtime == "rt-myriad" {
+        compiler.args(["--features", "embdl-bench/myriad,rt-myriad/usb"]);
     }
     if !target.faster_levels {
         compiler.arg("--no-default-features");

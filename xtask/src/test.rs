@@ -64,6 +64,7 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
     }
     if only.is_empty() || only.iter().any(|name| name == "embdl-cli") {
         photographs::photographs()?;
+        setup::dataset();
     }
     let mut selection = selection(only);
     selection.extend(gpu(only));

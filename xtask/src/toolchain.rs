@@ -137,6 +137,22 @@ pub(crate) fn active(triple: &str) -> Result<Compiler> {
     active_toolchain(triple)
 }
 
+/// The active toolchain with a standard library of its own, for a target whose compiled one rustup does not have.
+pub(crate) fn compiled(triple: &str) -> Result<Compiler> {
+    let version = output(Command::new(active_rustc()).arg("--version"))?;
+    let compiler = Compiler {
+        rustc: None,
+        from_source: None,
+        triple: triple.to_owned(),
+        explanation: format!("{triple}: the active toolchain ({})", version.trim()),
+    };
+    let compiler = compiler.with_own_std();
+    if !compiler.builds_std() {
+        bail!("there is no standard library for {triple}, nor are there the sources of one");
+    }
+    Ok(compiler)
+}
+
 fn active_rustc() -> PathBuf {
     std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from)
 }

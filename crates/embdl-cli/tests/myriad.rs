@@ -41,3 +41,26 @@ fn a_network_becomes_a_blob_that_says_what_it_is() {
     let other = text(&run(&["inspect", "other.blob"]));
     assert!(other.contains("are no compiled graph"), "{other}");
 }
+
+#[test]
+fn files_for_vendors_are_written_and_a_missing_compiler_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_embdl"));
+        command.current_dir(folder.path()).args(arguments).env("PATH", folder.path());
+        command.output().expect("the command starts")
+    };
+    assert!(run(&["zoo", "lenet-5", "--out", "lenet-5.embdl"]).status.success());
+    let openvino = run(&["export", "lenet-5.embdl", "--for", "openvino", "--out", "n.xml"]);
+    assert!(text(&openvino).contains("of weights in n.bin"), "{}", text(&openvino));
+    let xml = std::fs::read_to_string(folder.path().join("n.xml")).unwrap();
+    assert!(xml.contains("type=\"Convolution\" version=\"opset1\""));
+    assert!(run(&["zoo", "lenet-5", "--precision", "int8", "--out", "8.embdl"]).status.success());
+    let levels = run(&["export", "8.embdl", "--for", "openvino", "--out", "8.xml"]);
+    assert!(text(&levels).contains("--drop-levels"), "{}", text(&levels));
+    let caffe = ["export", "lenet-5.embdl", "--for", "caffe", "--out", "n.prototxt", "--compile"];
+    let caffe = run(&caffe);
+    assert!(!caffe.status.success());
+    assert!(text(&caffe).contains("mvNCCompile is not installed"), "{}", text(&caffe));
+    assert!(folder.path().join("n.caffemodel").is_file());
+}

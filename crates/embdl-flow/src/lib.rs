@@ -11,6 +11,8 @@ pub mod record;
 pub mod report;
 pub mod retest;
 mod state;
+mod target;
 mod training;
 
 pub use error::FlowError;
+pub use target::{Target, UnknownTarget};

@@ -27,6 +27,9 @@ pub struct IrFiles {
 ///
 /// # Errors
 /// If a node computes what opset1 cannot say, or a weight is no 16-bit float.
+///
+/// # Panics
+/// Never: in a graph that is valid, every value is written before it is read.
 pub fn write(graph: &Graph) -> Result<IrFiles, VendorError> {
     let net = Net::of(graph)?;
     let mut ir = Ir::default();

@@ -63,7 +63,7 @@ fn every_layer_of_the_ir_has_its_inputs_and_every_constant_its_bytes() {
                     .product();
                 let bytes = if attribute(line, "element_type") == Some("f16") { 2 } else { 8 };
                 assert_eq!(size, shape * bytes);
-                assert!(offset >= end && offset % 8 == 0, "{name}: {line}");
+                assert!(offset >= end && offset.is_multiple_of(8), "{name}: {line}");
                 end = offset + size;
                 elements += if bytes == 2 { shape } else { 0 };
             }

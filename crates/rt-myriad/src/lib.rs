@@ -1,7 +1,8 @@
 //! The host bridge of the Movidius MA2450: transports, protocol, graph compiler, and a device in software. Never bundles firmware.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod blob;
+pub mod bonnet;
 mod boot;
 pub mod compile;
 mod device;

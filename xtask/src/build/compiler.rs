@@ -38,9 +38,11 @@ pub(super) fn compiler(
     let (mut command, built, more) = match libc {
         Libc::OfCompiler => (of_compiler(triple)?, triple.to_owned(), String::new()),
         Libc::Glibc(version) => {
-            let compiler = small(toolchain::active(triple)?, profile);
+            let active = toolchain::active(triple).or_else(|_| toolchain::compiled(triple))?;
+            let compiler = small(active, profile);
             let flags = if compiler.builds_std() { NO_UNWINDING } else { "" };
-            (zig(&compiler, triple, version)?, triple.to_owned(), flags.to_owned())
+            let command = zig(&compiler, &format!("{triple}.{version}"))?;
+            (command, triple.to_owned(), flags.to_owned())
         }
         Libc::Static => with_libc(triple, profile)?,
     };
@@ -66,6 +68,13 @@ fn with_libc(triple: &str, profile: &str) -> Result<(Command, String, String)> {
     let musl = triple.replace("-gnu", "-musl");
     let compiler = match toolchain::active(&musl) {
         Ok(compiler) => compiler,
+        // Debian's C library and compiler are for newer CPUs than some boards have; zig brings one for any.
+        Err(error) if setup::machine(triple).is_none() => {
+            say(format!("no musl ({error:#}), so zig brings it"));
+            let compiler = toolchain::compiled(&musl)?;
+            let flags = format!("{NO_UNWINDING} -Clink-self-contained=no");
+            return Ok((zig(&compiler, &musl)?, musl, flags));
+        }
         Err(error) => {
             say(format!("no musl ({error:#}), so glibc goes into the program"));
             let flags = "-Ctarget-feature=+crt-static".to_owned();
@@ -92,11 +101,11 @@ fn small(compiler: Compiler, profile: &str) -> Compiler {
     if profile == super::BOARD { compiler.with_own_std() } else { compiler }
 }
 
-/// Cargo for a triple with an old glibc: zig links against any version of it.
-fn zig(compiler: &Compiler, triple: &str, version: &str) -> Result<Command> {
+/// Cargo for a triple with zig's C library: musl, or glibc of any version, which is written behind the triple.
+fn zig(compiler: &Compiler, triple: &str) -> Result<Command> {
     say(&compiler.explanation);
     let mut command = cargo();
-    command.args(["zigbuild", "--target", &format!("{triple}.{version}")]);
+    command.args(["zigbuild", "--target", triple]);
     compiler.build_std(&mut command);
     if find_program("cargo-zigbuild").is_none() {
         let list = root().join("xtask/zig/requirements.txt");

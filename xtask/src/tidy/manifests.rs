@@ -3,10 +3,11 @@ use super::{Finding, TextFile, finding};
 use toml::{Table, Value};
 
 /// What each of our packages may depend on, of our packages. Development dependencies are checked for runtimes and xtask only.
-const ALLOWED: [(&str, &[&str]); 23] = [
+const ALLOWED: [(&str, &[&str]); 24] = [
     ("embdl-core", &[]),
     ("embdl-graph", &["embdl-core"]),
     ("embdl-onnx", &["embdl-core", "embdl-graph"]),
+    ("embdl-vendor", &["embdl-core", "embdl-graph"]),
     ("embdl-weights", &["embdl-core", "embdl-graph"]),
     ("embdl-data", &["embdl-core"]),
     ("embdl-train", &["embdl-core", "embdl-graph", "embdl-data"]),
@@ -46,6 +47,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
             "embdl-core",
             "embdl-graph",
             "embdl-onnx",
+            "embdl-vendor",
             "embdl-weights",
             "embdl-data",
             "embdl-train",
@@ -76,6 +78,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
             "embdl-core",
             "embdl-graph",
             "embdl-onnx",
+            "embdl-vendor",
             "embdl-weights",
             "embdl-data",
             "embdl-train",

@@ -12,7 +12,7 @@ use rt_myriad::compile::{CompileOptions, FIFO_ELEMENTS, NOT_ON_SILICON, compile}
 use rt_myriad::emulator;
 use serde::Serialize;
 
-use super::{import_onnx, read, write};
+use super::{import_onnx, read, vendor, write};
 use crate::metadata::MetadataArgs;
 use crate::{Outcome, text};
 
@@ -45,14 +45,16 @@ pub(crate) struct ImportArgs {
 Examples:
   embdl export lenet-5.embdl --out small.onnx             (fp32 ONNX with the compressed values)
   embdl export lenet-5.embdl --int8 --out small.onnx      (levels and 8-bit weights stay integers)
-  embdl export squeezenet.embdl --for myriad --out squeezenet.blob")]
+  embdl export squeezenet.embdl --for myriad --out squeezenet.blob
+  embdl export squeezenet.embdl --for openvino --out squeezenet.xml   (and squeezenet.bin; --compile runs myriad_compile)
+  embdl export lenet-5.embdl --for caffe --out lenet-5.prototxt       (and lenet-5.caffemodel, for mvNCCompile)")]
 pub(crate) struct ExportArgs {
     /// The .embdl file.
     model: PathBuf,
-    /// What for: ONNX, or a graph for the Movidius MA2450 (Neural Compute Stick 1) in 16-bit floats.
+    /// What for: ONNX; a graph for the Movidius MA2450 (Neural Compute Stick 1) in 16-bit floats; or files for its vendors' compilers.
     #[arg(long = "for", value_enum, default_value_t = For::Onnx)]
     target: For,
-    /// The file that is written; without it, model.onnx or model.blob.
+    /// The file that is written; without it, model.onnx, model.blob, model.xml (and model.bin), model.prototxt (and model.caffemodel).
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Cores of the MA2450 that the graph wants.
@@ -62,6 +64,10 @@ pub(crate) struct ExportArgs {
     /// integer model's by the rounding that is not done.
     #[arg(long)]
     drop_levels: bool,
+    /// Also run the vendor's compiler on it, where that is installed: `myriad_compile` or `compile_tool` of OpenVINO 2020.1 to 2020.3,
+    /// `mvNCCompile` of NCSDK 2.
+    #[arg(long)]
+    compile: bool,
     /// Keep integers: levels between QuantizeLinear and DequantizeLinear, int8 weights. Without it everything is fp32.
     #[arg(long)]
     int8: bool,
@@ -72,6 +78,8 @@ pub(crate) struct ExportArgs {
 enum For {
     Onnx,
     Myriad,
+    Openvino,
+    Caffe,
 }
 
 #[derive(Serialize)]
@@ -130,7 +138,12 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
     let path = args.model.display();
     let model =
         format::read(&bytes, &Limits::default()).with_context(|| format!("reading {path}"))?;
-    let name = if args.target == For::Onnx { "model.onnx" } else { "model.blob" };
+    let name = match args.target {
+        For::Onnx => "model.onnx",
+        For::Myriad => "model.blob",
+        For::Openvino => "model.xml",
+        For::Caffe => "model.prototxt",
+    };
     let out = args.out.clone().unwrap_or_else(|| name.into());
     if args.target == For::Myriad {
         let options = CompileOptions {
@@ -141,6 +154,15 @@ pub(crate) fn export(args: &ExportArgs, json: bool) -> Result<Outcome> {
         return export_blob(&model, &options, &out, json);
     }
     let graph = lift(&model).with_context(|| format!("decoding {path}"))?;
+    if args.target != For::Onnx {
+        let has_levels = graph.values.iter().any(|value| value.quant.is_some());
+        if has_levels && !args.drop_levels {
+            bail!(
+                "{path} computes in integers, and the vendors' compilers in 16-bit floats: --drop-levels has real values computed"
+            );
+        }
+        return vendor::export(&graph, args.target == For::Caffe, args.compile, &out, json);
+    }
     let mut options = embdl_onnx::ExportOptions::default();
     options.quantized = args.int8;
     let onnx = embdl_onnx::export_with(&graph, &options).context("exporting the network")?;

@@ -9,6 +9,7 @@ use embdl_core::model::Model;
 use embdl_flow::layers;
 use embdl_flow::record::LayerRecord;
 use embdl_graph::{Graph, Node, Param};
+use rt_myriad::blob::{NcsdkGraph, NcsdkStage};
 use rt_myriad::{blob, emulator};
 use serde::Serialize;
 
@@ -22,6 +23,7 @@ Examples:
   embdl inspect lenet-5.embdl
   embdl inspect model.onnx
   embdl inspect model.blob                              (a compiled graph of a Neural Compute Stick, stage by stage)
+  embdl inspect model.graph                             (one that mvNCCompile of NCSDK 2 has made)
   embdl inspect lenet-5.embdl --json | jq '.layers[].bits_per_weight'")]
 pub(crate) struct Args {
     /// The file.
@@ -56,7 +58,10 @@ struct NodeLine {
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     let path = &args.model;
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("blob")) {
+    let is_compiled = |extension: &std::ffi::OsStr| {
+        ["blob", "graph"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    };
+    if path.extension().is_some_and(is_compiled) {
         return inspect_blob(path, json);
     }
     let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
@@ -92,9 +97,40 @@ struct StageLine {
     modelled_ms: f64,
 }
 
+/// A graph of NCSDK 2, whose stages are told in a line each.
+#[derive(Serialize)]
+struct NcsdkInspection {
+    file_bytes: usize,
+    constants_bytes: usize,
+    work_bytes: usize,
+    shaves: u32,
+    input_elements: u32,
+    output_elements: u32,
+    stages: Vec<String>,
+}
+
 fn inspect_blob(path: &Path, json: bool) -> Result<Outcome> {
     let bytes = read(path)?;
-    let blob = blob::read(&bytes).with_context(|| format!("reading {}", path.display()))?;
+    let reading = || format!("reading {}", path.display());
+    if NcsdkGraph::is(&bytes) {
+        let graph = NcsdkGraph::read(&bytes).with_context(reading)?;
+        if json {
+            let stage = |stage: &NcsdkStage| stage.to_string();
+            text::json(&NcsdkInspection {
+                file_bytes: bytes.len(),
+                constants_bytes: graph.constants.len(),
+                work_bytes: graph.work_bytes(),
+                shaves: graph.shaves,
+                input_elements: graph.input_elements,
+                output_elements: graph.output_elements,
+                stages: graph.stages.iter().map(stage).collect(),
+            })?;
+        } else {
+            print!("{graph}");
+        }
+        return Ok(Outcome::Passed);
+    }
+    let blob = blob::read(&bytes).with_context(reading)?;
     let model = emulator::CostModel::default();
     if json {
         let costs = emulator::costs(&blob, &model);

@@ -8,10 +8,12 @@ pub(crate) mod inspect;
 pub(crate) mod pipeline;
 pub(crate) mod post_training;
 pub(crate) mod run;
+pub(crate) mod stick;
 pub(crate) mod test;
 pub(crate) mod train;
 pub(crate) mod tune;
 pub(crate) mod untrained;
+pub(crate) mod vendor;
 pub(crate) mod zoo;
 
 use std::path::Path;
@@ -20,6 +22,7 @@ use anyhow::{Context, Result};
 use embdl_compress::lift;
 use embdl_core::format::{self, Limits};
 use embdl_data::atomic;
+use embdl_flow::Target;
 use embdl_flow::recipe::Recipe;
 use embdl_graph::Graph;
 use embdl_onnx::ImportOptions;
@@ -33,14 +36,23 @@ pub(crate) struct RecipeArgs {
     /// Built-in recipe: short takes minutes, full gets the best numbers.
     #[arg(long, default_value = "short", value_parser = ["short", "full"])]
     pub(crate) schedule: String,
+    /// Leave away what does not help there: myriad-ma2450, whose graph is compiled and tested on an emulated stick in the end.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<Target>,
 }
 
 impl RecipeArgs {
     pub(crate) fn load(&self, network: &str, dataset: &str) -> Result<Recipe> {
-        match &self.recipe {
-            Some(path) => Ok(Recipe::from_file(path)?),
-            None => Ok(Recipe::built_in(network, dataset, &self.schedule)?),
+        let mut recipe = match &self.recipe {
+            Some(path) => Recipe::from_file(path)?,
+            None => Recipe::built_in(network, dataset, &self.schedule)?,
+        };
+        if let Some(target) = self.target {
+            for sentence in recipe.fit(target) {
+                eprintln!("{target}: {sentence}");
+            }
         }
+        Ok(recipe)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::Machine;
+use embdl_flow::Target;
 use embdl_flow::pipeline::{self, Job};
 use embdl_flow::record::{Provenance, RunRecord};
 use embdl_flow::report;
@@ -25,6 +26,7 @@ Examples:
   embdl pipeline --recipe my.toml --out out --resume
   embdl pipeline --network mobilenet-v2-cifar10 --data my-folder --schedule full --out out
   embdl pipeline --network lenet-5 --retest 'pi=ssh pi ./embdl-runner' --out out
+  embdl pipeline --network lenet-5 --target myriad-ma2450 --out out   (also out/.../lenet-5.blob for a Neural Compute Stick)
   embdl pipeline --network lenet-5 --print-recipe > my.toml")]
 pub(crate) struct Args {
     /// Network of the zoo; may be given several times.
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
     }
     let begun = Instant::now();
     let mut networks = Vec::new();
+    let mut said = Vec::new();
     let mut all_integer = true;
     let bars = Bars::new();
     for name in &args.network {
@@ -89,7 +92,11 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
                 device: args.device,
                 details: at == 0,
             };
-            networks.push(pipeline::run(&job, &split, &bars)?);
+            let mut network = pipeline::run(&job, &split, &bars)?;
+            if args.recipe.target == Some(Target::MyriadMa2450) {
+                said.push(super::stick::finish(&mut network, split.test.for_report(), &bars)?);
+            }
+            networks.push(network);
         }
     }
     if args.print_recipe {
@@ -117,6 +124,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
         print!("{}", report::table(&record));
         for network in &record.networks {
             println!("file    {}", network.compressed.path);
+        }
+        for line in said {
+            println!("{line}");
         }
         println!("report  {}\nrecord  {}", page.display(), full.display());
     }

@@ -8,7 +8,7 @@ use embdl_graph::{Graph, zoo};
 use serde::Serialize;
 
 use super::untrained::Precision;
-use super::write;
+use super::{stick, write};
 use crate::{Outcome, text};
 
 /// Arguments of `embdl zoo`.
@@ -18,6 +18,7 @@ Examples:
   embdl zoo                                          (what there is)
   embdl zoo mobilenet-v2 --out mobilenet-v2.embdl    (normal noise for weights: for sizes and latencies, not for answers)
   embdl zoo mobilenet-v2 --out mobilenet-v2.onnx
+  embdl zoo --stick --ambient 60                     (modelled times, power and heat on a Neural Compute Stick)
   embdl zoo mobilenet-v2 --precision int8 --out mobilenet-v2-int8.embdl")]
 pub(crate) struct Args {
     /// A network; without one, all are listed.
@@ -28,6 +29,12 @@ pub(crate) struct Args {
     /// What is done to the weights; ranges of activations are of noise.
     #[arg(long, value_enum, default_value_t = Precision::Fp32)]
     precision: Precision,
+    /// Say what they would take on a Neural Compute Stick 1 by a model of its time, power and heat, beside what others have published.
+    #[arg(long, conflicts_with = "out")]
+    stick: bool,
+    /// Degrees Celsius around the stick.
+    #[arg(long, default_value_t = 25.0, requires = "stick", value_parser = stick::ambient)]
+    ambient: f64,
     /// Seed of the weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -44,6 +51,13 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
+    if args.stick {
+        let names: Vec<&str> = match &args.network {
+            Some(name) => vec![name],
+            None => stick::NETWORKS.to_vec(),
+        };
+        return stick::table(&names, args.ambient, json);
+    }
     let rows = match &args.network {
         Some(name) => vec![row(name)?],
         None => zoo::NAMES.iter().map(|name| row(name)).collect::<Result<_>>()?,

@@ -39,10 +39,13 @@ impl NcsdkGraph<'_> {
     /// If a stage is of a kind whose attributes are not known, or a tensor lies outside of its memory.
     pub fn lower(&self) -> Result<Blob<'static>, BlobError> {
         let bss = self.work_bytes();
-        if bss > MAX_DDR_BYTES {
-            let (what, allowed) = ("intermediate tensors", MAX_DDR_BYTES);
-            return Err(BlobError::TooLarge { what, found: bss, allowed });
-        }
+        let too_large = BlobError::TooLarge {
+            what: "intermediate tensors",
+            found: bss,
+            allowed: MAX_DDR_BYTES,
+        };
+        let bss_bytes = u32::try_from(bss).ok().filter(|_| bss <= MAX_DDR_BYTES);
+        let bss_bytes = bss_bytes.ok_or(too_large)?;
         let mut lowering = Lowering { graph: self, constants: Vec::new(), stages: Vec::new() };
         for (index, stage) in self.stages.iter().enumerate() {
             let error = |reason| BlobError::Stage { stage: index, kind: stage.kind, reason };
@@ -66,7 +69,7 @@ impl NcsdkGraph<'_> {
             inputs_bytes: self.input_elements.saturating_mul(2),
             outputs_bytes: self.output_elements.saturating_mul(2),
             batch: 1,
-            bss_bytes: u32::try_from(bss).expect("below the limit"),
+            bss_bytes,
             cmx_slices: self.shaves,
             shaves: self.shaves.clamp(1, SHAVES),
             stages: lowering.stages,
