@@ -101,9 +101,24 @@ pub(crate) fn programs(name: &str) -> Result<Programs> {
     build(name, &Target::read(name)?, RELEASE, Libc::OfCompiler)
 }
 
+/// Whether a program keeps the names of its functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Symbols {
+    Kept,
+    Stripped,
+}
+
 /// Builds an example of a package as the programs that go to a board.
-pub(crate) fn example(package: &str, name: &str, target: &Target) -> Result<PathBuf> {
+pub(crate) fn example(
+    package: &str,
+    name: &str,
+    target: &Target,
+    symbols: Symbols,
+) -> Result<PathBuf> {
     let (mut compiler, triple) = compiler::compiler(target, BOARD, Libc::Static)?;
+    if symbols == Symbols::Kept {
+        compiler.env("CARGO_PROFILE_BOARD_STRIP", "none");
+    }
     compiler.args(["--package", package, "--example", name, "--profile", BOARD]);
     run_shown(compiler.current_dir(root()))?;
     let mut folder = Metadata::read()?.target_directory;

@@ -10,6 +10,7 @@ mod ci;
 mod demo;
 mod elf;
 mod flash;
+mod mca;
 mod onnx;
 mod photographs;
 mod process;
@@ -38,6 +39,7 @@ enum Command {
     Bench(Box<bench::Args>),
     Board(board::Args),
     Flash(flash::Args),
+    Mca(mca::Args),
     Tidy(tidy::Args),
     Udev(udev::Args),
 }
@@ -52,6 +54,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Board(args) => board::run(&args),
         Command::Flash(args) => flash::run(&args),
+        Command::Mca(args) => mca::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Udev(args) => udev::run(&args),
     }
