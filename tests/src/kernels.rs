@@ -97,6 +97,23 @@ fn check_q8(
     }
 }
 
+/// The level whose products of floats have halves as operands and, in chains of up to 64, as sums.
+pub(crate) const HALVES: &str = "fp16";
+
+/// As [`dot_tolerance`] of a GEMM at a level. Halves have 11 bits: both operands of a product are rounded to them, and so is each
+/// sum of a chain. What is too small for a normal half is rounded to a multiple of 2^-24: operands up to 8 then change a product
+/// by 2^-22 at most.
+fn gemm_tolerance(isa: &str, terms: usize, magnitude: f64) -> f64 {
+    const CHAIN: usize = 64;
+    if isa != HALVES {
+        return dot_tolerance(terms, magnitude);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let [all, summed] = [terms, terms.min(CHAIN) + 3].map(|count| count as f64);
+    let unit = f64::from(2.0_f32.powi(-11));
+    dot_tolerance(terms, magnitude) + summed * unit * magnitude + all * f64::from(2.0_f32.powi(-22))
+}
+
 /// What a float sum of `terms` products may be off by, where `magnitude` is the sum of their absolute values: each of
 /// the additions and products rounds once. Any order of summation and fused products stay below it.
 fn dot_tolerance(terms: usize, magnitude: f64) -> f64 {

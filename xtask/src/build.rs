@@ -27,9 +27,9 @@ const RELEASE: &str = "release";
 Examples:
   cargo xtask build                                  (`embdl` and the runner for this machine)
   cargo xtask build --target aarch64 --static        (a runner for any 64-bit Arm Linux: it needs no library there)
-    cargo xtask build --target aarch64 --glibc 2.27
-    cargo xtask build --target jetson-tx2              (glibc 2.27, with the CUDA runtime)
-    cargo xtask build --target armv6 --static          (a runner for a Raspberry Pi Zero, which speaks to a Neural Compute Stick)")]
+  cargo xtask build --target aarch64 --glibc 2.27
+  cargo xtask build --target jetson-tx2              (glibc 2.27, with the CUDA runtime)
+  cargo xtask build --target armv6 --static          (a runner for a Raspberry Pi Zero, which speaks to a Neural Compute Stick)")]
 pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
     #[arg(long, default_value = "host")]
@@ -103,9 +103,24 @@ pub(crate) fn programs(name: &str) -> Result<Programs> {
     build(name, &Target::read(name)?, RELEASE, Libc::OfCompiler)
 }
 
+/// Whether a program keeps the names of its functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Symbols {
+    Kept,
+    Stripped,
+}
+
 /// Builds an example of a package as the programs that go to a board.
-pub(crate) fn example(package: &str, name: &str, target: &Target) -> Result<PathBuf> {
+pub(crate) fn example(
+    package: &str,
+    name: &str,
+    target: &Target,
+    symbols: Symbols,
+) -> Result<PathBuf> {
     let (mut compiler, triple) = compiler::compiler(target, BOARD, Libc::Static)?;
+    if symbols == Symbols::Kept {
+        compiler.env("CARGO_PROFILE_BOARD_STRIP", "none");
+    }
     compiler.args(["--package", package, "--example", name, "--profile", BOARD]);
     run_shown(compiler.current_dir(root()))?;
     let mut folder = Metadata::read()?.target_directory;

@@ -11,6 +11,7 @@ mod codegen;
 mod demo;
 mod elf;
 mod flash;
+mod mca;
 mod onnx;
 mod photographs;
 mod process;
@@ -40,6 +41,7 @@ enum Command {
     Bench(Box<bench::Args>),
     Board(board::Args),
     Flash(flash::Args),
+    Mca(mca::Args),
     Tidy(tidy::Args),
     Udev(udev::Args),
 }
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Board(args) => board::run(&args),
         Command::Flash(args) => flash::run(&args),
+        Command::Mca(args) => mca::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Udev(args) => udev::run(&args),
     }

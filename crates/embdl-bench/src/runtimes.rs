@@ -49,6 +49,19 @@ fn of(names: &[&str]) -> Vec<RuntimeChoice> {
         .collect()
 }
 
+/// Arm's level that computes floats in halves: not among those that a runtime lists, since its results are others.
+const HALVES: &str = "fp16";
+
+#[cfg(target_arch = "aarch64")]
+fn has_halves() -> bool {
+    rt_arm::halves().is_ok()
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn has_halves() -> bool {
+    false
+}
+
 /// No runtime of this machine at a level that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this machine has no such runtime and level; it has: {}", list(.available))]
@@ -75,6 +88,9 @@ pub fn chosen(
     let mut available = choices();
     if let Some(gpu) = GPUS.into_iter().find(|gpu| runtime == Some(gpu)) {
         available.extend(of(&[gpu]));
+    }
+    if isa == Some(HALVES) && has_halves() {
+        available.push(RuntimeChoice { runtime: "arm".into(), isa: HALVES.into() });
     }
     let native = open("native").ok();
     let is_wanted = |choice: &RuntimeChoice| match (runtime, &native) {

@@ -77,7 +77,8 @@ pub struct TensorSpec {
 pub struct LoadOptions {
     /// Samples a run, at least 1.
     pub batch: usize,
-    /// Instruction set level to use instead of the best one.
+    /// Instruction set level to use instead of the best one. Levels that trade precision for speed, such as Arm's "fp16", are only
+    /// had by asking for them here.
     pub isa: Option<String>,
     /// How dense layers with sparse or codebook weights run.
     pub weights: WeightForm,

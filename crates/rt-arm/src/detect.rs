@@ -20,6 +20,14 @@ pub(crate) struct Dotprod(());
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct I8mm(());
 
+/// Proof that arithmetic on vectors of halves (`FEAT_FP16`: `fphp` and `asimdhp`) runs here. Made only in this file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fp16(());
+
+/// The level that computes float layers in halves, and integers as the best other one. It gives other results, so that it is
+/// never taken unless someone asks for it.
+pub(crate) const FP16: &str = "fp16";
+
 /// An instruction set level that runs here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Level {
@@ -57,14 +65,20 @@ pub(crate) fn available() -> Vec<Level> {
     levels
 }
 
-/// The level `asked` for; without one, the level that the environment names; without that, the best one.
-pub(crate) fn select(asked: Option<&str>) -> Result<Level, RuntimeError> {
+/// The level `asked` for; without one, the level that the environment names; without that, the best one. With the proof for
+/// halves where that is what was asked for.
+pub(crate) fn select(asked: Option<&str>) -> Result<(Level, Option<Fp16>), RuntimeError> {
     let from_environment = match asked {
         Some(_) => None,
         None => std::env::var_os(OVERRIDE).filter(|value| !value.is_empty()),
     };
     let from_environment = from_environment.as_ref().map(|value| value.to_string_lossy());
-    choose(asked.or(from_environment.as_deref()), &available())
+    let asked = asked.or(from_environment.as_deref());
+    let halves = is_aarch64_feature_detected!("fp16").then_some(Fp16(()));
+    if asked == Some(FP16) && halves.is_some() {
+        return Ok((choose(None, &available())?, halves));
+    }
+    Ok((choose(asked, &available())?, None))
 }
 
 fn choose(asked: Option<&str>, available: &[Level]) -> Result<Level, RuntimeError> {

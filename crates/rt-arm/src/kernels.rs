@@ -3,16 +3,17 @@
 use embdl_core::kernels::conv::{
     prepare_f32, prepare_sparse_f32, prepare_sparse_q8, sparse_ways_f32, sparse_ways_q8, ways_f32,
 };
+use embdl_core::kernels::gemm::{Lines, Runs};
 use embdl_core::kernels::{
     BlocksF32, BlocksQ8, CodebookQ8, ConvProblem, ConvWay, ConvWeights, DepthwiseF32, DepthwiseQ8,
-    EllQ8, EllTile, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, Pointwise, PointwiseKind,
-    PreparedF32, PreparedQ8, RowsF32, RowsForm, RowsProblem, RowsQ8, SparseF32, SparseQ8, Tile,
-    WindowGeometry,
+    EllQ8, EllTile, GemmF32, GemmQ8, KernelKind, Kernels, OutQ8, PackedF32, Pointwise,
+    PointwiseKind, PreparedF32, PreparedQ8, RowsF32, RowsForm, RowsProblem, RowsQ8, SparseF32,
+    SparseQ8, Tile, WindowGeometry,
 };
 
 use embdl_core::quant::AddRequant;
 
-use crate::detect::Level;
+use crate::detect::{self, Fp16, Level};
 
 mod blocks;
 mod codebook;
@@ -32,11 +33,13 @@ mod window;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ArmKernels {
     level: Level,
+    /// Where float layers are wanted in halves.
+    halves: Option<Fp16>,
 }
 
 impl ArmKernels {
-    pub(crate) fn new(level: Level) -> Self {
-        Self { level }
+    pub(crate) fn new(level: Level, halves: Option<Fp16>) -> Self {
+        Self { level, halves }
     }
 }
 
@@ -56,11 +59,18 @@ impl Pointwise for ArmKernels {
 
 impl Kernels for ArmKernels {
     fn isa(&self) -> &'static str {
-        self.level.name()
+        if self.halves.is_some() { detect::FP16 } else { self.level.name() }
     }
 
     fn tile_f32(&self) -> Tile {
         gemm::f32::TILE
+    }
+
+    fn finish_f32(&self, packed: &mut PackedF32) {
+        if self.halves.is_some() {
+            // SAFETY: the token exists only where halves were detected.
+            unsafe { gemm::f16::narrow_weights(packed) }
+        }
     }
 
     fn tile_q8(&self) -> Tile {
@@ -73,6 +83,7 @@ impl Kernels for ArmKernels {
 
     fn kernel_name(&self, kind: KernelKind) -> &'static str {
         match (kind, self.level) {
+            (KernelKind::GemmF32, _) if self.halves.is_some() => "gemm_f32_f16_6x16__fp16",
             (KernelKind::GemmF32, _) => "gemm_f32_f32_6x16__neon",
             (KernelKind::GemmQ8, Level::Neon(_)) => "gemm_qu8_qc8w_4x4c16__neon",
             (KernelKind::GemmQ8, Level::Dotprod(_)) => "gemm_qu8_qc8w_8x8c4__dotprod",
@@ -117,9 +128,11 @@ impl Kernels for ArmKernels {
     }
 
     fn conv_f32_ways(&self, problem: &ConvProblem) -> Vec<ConvWay> {
-        let mut ways = ways_f32(*self, problem);
-        ways.extend(sparse_ways_f32(self, problem));
-        ways
+        let sparse = sparse_ways_f32(self, problem);
+        match self.halves {
+            Some(halves) => conv::half_ways(*self, halves, problem, sparse),
+            None => [ways_f32(*self, problem), sparse].concat(),
+        }
     }
 
     fn conv_f32(
@@ -129,7 +142,11 @@ impl Kernels for ArmKernels {
         weights: ConvWeights<'_, f32, f32>,
         clamp: (f32, f32),
     ) -> PreparedF32 {
-        prepare_sparse_f32(*self, way, problem, weights, clamp)
+        let in_halves = self.halves.and_then(|halves| {
+            prepare_f32(conv::HalfKernels::new(*self, halves), way, problem, weights, clamp)
+        });
+        in_halves
+            .or_else(|| prepare_sparse_f32(*self, way, problem, weights, clamp))
             .or_else(|| prepare_f32(*self, way, problem, weights, clamp))
     }
 
@@ -151,6 +168,11 @@ impl Kernels for ArmKernels {
     }
 
     fn gemm_f32(&self, job: &GemmF32<'_>, out: &mut [f32]) {
+        if self.halves.is_some() && !job.weights.halves.is_empty() {
+            let runs = Runs::whole(job.weights.k);
+            // SAFETY: the token exists only where halves were detected.
+            return unsafe { gemm::f16::gemm_lines(job, runs, Lines::ONE, out) };
+        }
         // SAFETY: every level implies NEON, and a level exists only where it was detected.
         unsafe { gemm::f32::gemm(job, out) }
     }

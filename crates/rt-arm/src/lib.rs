@@ -20,7 +20,9 @@ use armv7 as level;
 use level_of_aarch64 as level;
 
 /// Instruction set levels that can be used here, best first: "i8mm" and "dotprod" where the CPU has them, "neon"; "armv7" on
-/// 32 bits.
+/// 32 bits. They give the same integers, and floats to the same precision.
+///
+/// Beside them, "fp16" may be asked for by name where the CPU has it: float layers in halves, integers as at the best level.
 #[must_use]
 pub fn isas() -> Vec<&'static str> {
     level::isas()
@@ -33,6 +35,18 @@ pub fn isas() -> Vec<&'static str> {
 pub fn runtime() -> Result<CpuRuntime, RuntimeError> {
     let isa = level::kernels(None)?.isa();
     Ok(CpuRuntime::new("arm", Capabilities { isa, isas: isas() }, kernels)
+        .with_threads(embdl_threads::threads))
+}
+
+/// The runtime with "fp16" as its only level, for those who want halves.
+///
+/// # Errors
+/// If the CPU cannot compute with vectors of halves, or as for [`kernels`].
+#[cfg(target_arch = "aarch64")]
+pub fn halves() -> Result<CpuRuntime, RuntimeError> {
+    let isa = level::kernels(Some(detect::FP16))?.isa();
+    let select = |isa: Option<&str>| kernels(isa.or(Some(detect::FP16)));
+    Ok(CpuRuntime::new("arm", Capabilities { isa, isas: vec![isa] }, select)
         .with_threads(embdl_threads::threads))
 }
 
@@ -54,6 +68,7 @@ mod level_of_aarch64 {
     }
 
     pub(crate) fn kernels(isa: Option<&str>) -> Result<Arc<dyn Kernels>, RuntimeError> {
-        Ok(Arc::new(ArmKernels::new(detect::select(isa)?)))
+        let (level, halves) = detect::select(isa)?;
+        Ok(Arc::new(ArmKernels::new(level, halves)))
     }
 }

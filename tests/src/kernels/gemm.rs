@@ -3,7 +3,7 @@
 use embdl_core::kernels::{GemmF32, GemmQ8, Kernels, PackedF32, PackedQ8};
 use embdl_testkit::{Guarded, Random};
 
-use super::{CLAMPS, POISON_F32, check_q8, clamp_f64, dot_tolerance, requants};
+use super::{CLAMPS, POISON_F32, check_q8, clamp_f64, gemm_tolerance, requants};
 use crate::pick;
 use crate::report::Report;
 
@@ -41,7 +41,7 @@ fn lhs_len(m: usize, k: usize, stride: usize) -> usize {
     if m == 0 { 0 } else { (m - 1) * stride + k }
 }
 
-/// f32 products. Tolerance: `dot_tolerance` of the exact product.
+/// f32 products. Tolerance: `gemm_tolerance` of the exact product.
 pub fn gemm_f32(kernels: &dyn Kernels, report: &mut Report) {
     let tile = kernels.tile_f32();
     for (seed, ([m, n, k], gaps)) in (1_u64..).zip(cases(tile.nr)) {
@@ -67,7 +67,8 @@ fn run_f32(
     (lhs, weights, bias): (&[f32], &[f32], &[f32]),
     clamp: (f32, f32),
 ) {
-    let packed = PackedF32::pack(weights, bias, n, k, kernels.tile_f32());
+    let mut packed = PackedF32::pack(weights, bias, n, k, kernels.tile_f32());
+    kernels.finish_f32(&mut packed);
     let lhs = Guarded::new(lhs);
     let (lhs_stride, out_stride) = (k + gaps[0], n + gaps[1]);
     let len = if m == 0 { 0 } else { (m - 1) * out_stride + n };
@@ -80,7 +81,7 @@ fn run_f32(
                 (0..k).map(|p| f64::from(lhs[i * lhs_stride + p]) * f64::from(weights[j * k + p]));
             let magnitude = start.abs() + products.clone().map(f64::abs).sum::<f64>();
             want[i * out_stride + j] = clamp_f64(start + products.sum::<f64>(), clamp);
-            allowed[i * out_stride + j] = dot_tolerance(k, magnitude);
+            allowed[i * out_stride + j] = gemm_tolerance(kernels.isa(), k, magnitude);
         }
     }
     let mut got = Guarded::new(&vec![POISON_F32; len]);

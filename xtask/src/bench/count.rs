@@ -78,7 +78,7 @@ pub(super) fn run(networks: &[Network], options: &Counting, setting: &Setting<'_
         None => target.emulated_cpus.last().context("aarch64.toml names no emulated-cpus")?.clone(),
     };
     let counter = Counter { qemu: qemu()?, plugin: plugin()?, cpu };
-    let program = build::example("rt-arm", "count", &target)?;
+    let program = build::example("rt-arm", "count", &target, build::Symbols::Stripped)?;
     let peers = setting.peers.map(|names| Peers::new(&counter, names)).transpose()?;
     let circumstances = Circumstances::now(&counter)?;
     let mut found = Vec::new();

@@ -34,6 +34,7 @@ pub(super) fn pack_f32(
         for_each_row(at, values, k, |j, p, values| packed[j / width].put(j % width, p, values));
         consumed.reach(at + values.len());
     })?;
+    packed.iter_mut().for_each(|packed| kernels.finish_f32(packed));
     Ok(packed)
 }
 

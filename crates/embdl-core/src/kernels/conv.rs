@@ -9,7 +9,7 @@ use core::fmt;
 
 use super::gemm::{Lines, Runs};
 use super::parallel::{Parallel, Shared};
-use super::{GemmF32, OutQ8, Tile, WindowGeometry};
+use super::{GemmF32, OutQ8, PackedF32, Tile, WindowGeometry};
 use direct::{Bands, Direct};
 use transform::{InputTiles, OutputTiles, Size};
 use winograd::{Blocks, Winograd};
@@ -149,6 +149,8 @@ pub trait ConvLevel: fmt::Debug + Copy + Send + Sync + 'static {
 
     /// Packing of GEMM's weights.
     fn tile(self) -> Tile;
+    /// As [`Kernels::finish_f32`](super::Kernels::finish_f32), for windows read in place.
+    fn finish(self, _packed: &mut PackedF32) {}
     /// GEMM.
     fn gemm(self, job: &GemmF32<'_>, out: &mut [f32]);
     /// GEMM with rows that are runs.

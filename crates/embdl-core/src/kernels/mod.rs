@@ -186,6 +186,9 @@ pub trait Kernels: Pointwise + Send + Sync {
         gemm::TILE_F32
     }
 
+    /// Makes of packed weights what `gemm_f32` wants, once after all were put: nothing, or halves.
+    fn finish_f32(&self, _packed: &mut PackedF32) {}
+
     /// How [`PackedQ8`] is laid out for `gemm_q8`.
     fn tile_q8(&self) -> Tile {
         gemm::TILE_Q8

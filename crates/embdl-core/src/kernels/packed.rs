@@ -42,8 +42,10 @@ pub struct PackedF32 {
     pub k: usize,
     /// Layout.
     pub tile: Tile,
-    /// `n` rounded up to panels, times `k` rounded up to `kr`.
+    /// `n` rounded up to panels, times `k` rounded up to `kr`; none where there are halves.
     pub data: Vec<f32>,
+    /// The same in 16 bits each, for kernels that narrow weights ([`Kernels::finish_f32`](super::Kernels::finish_f32)).
+    pub halves: Vec<u16>,
     /// Bias, zero-padded to whole panels.
     pub bias: Vec<f32>,
 }
@@ -88,7 +90,8 @@ impl PackedF32 {
     /// If there is another number of biases than `n` or none, or the tile has a zero.
     #[must_use]
     pub fn zeros(bias: &[f32], n: usize, k: usize, tile: Tile) -> Self {
-        Self { n, k, tile, data: empty_panels(n, k, tile), bias: pad_bias(bias, n, tile) }
+        let data = empty_panels(n, k, tile);
+        Self { n, k, tile, data, halves: Vec::new(), bias: pad_bias(bias, n, tile) }
     }
 
     /// Writes the weights of row `j` from column `p` on.
@@ -103,7 +106,7 @@ impl PackedF32 {
     /// Bytes held.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        (self.data.len() + self.bias.len()) * 4
+        (self.data.len() + self.bias.len()) * 4 + self.halves.len() * 2
     }
 }
 

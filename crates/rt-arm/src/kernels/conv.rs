@@ -3,13 +3,14 @@
 use core::arch::aarch64::*;
 
 use embdl_core::kernels::conv::transform::{self, InputTiles, OutputTiles, Size};
-use embdl_core::kernels::conv::{ConvLevel, Costs, Names};
+use embdl_core::kernels::conv::{ConvLevel, Costs, Names, ways_f32};
 use embdl_core::kernels::gemm::{Lines, Runs};
 use embdl_core::kernels::lanes::Lanes;
 use embdl_core::kernels::parallel::Shared;
-use embdl_core::kernels::{GemmF32, Tile};
+use embdl_core::kernels::{ConvProblem, ConvWay, GemmF32, PackedF32, Tile};
 
 use super::{ArmKernels, gemm};
+use crate::detect::Fp16;
 
 impl ConvLevel for ArmKernels {
     const NAMES: Names = Names {
@@ -60,6 +61,85 @@ impl ConvLevel for ArmKernels {
             Size::F6 => unsafe { output_f6(job, out) },
         }
     }
+}
+
+/// Kernels that compute in halves what they can: windows read in place. Winograd's transforms would cost halves too many of
+/// their bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HalfKernels {
+    floats: ArmKernels,
+    /// Proves that halves run here.
+    _halves: Fp16,
+}
+
+impl HalfKernels {
+    pub(super) const fn new(floats: ArmKernels, halves: Fp16) -> Self {
+        Self { floats, _halves: halves }
+    }
+}
+
+impl ConvLevel for HalfKernels {
+    const NAMES: Names = Names {
+        direct: "conv_f32_f16_6x16__fp16",
+        // None of ours: those of floats are prepared by their own kernels.
+        winograd_f4: "",
+        winograd_f6: "",
+    };
+    const LANES: usize = ArmKernels::LANES;
+    const MR: usize = ArmKernels::MR;
+    const COSTS: Costs = ArmKernels::COSTS;
+
+    fn tile(self) -> Tile {
+        self.floats.tile()
+    }
+
+    fn finish(self, packed: &mut PackedF32) {
+        // SAFETY: the token exists only where halves were detected; so it is below.
+        unsafe { gemm::f16::narrow_weights(packed) }
+    }
+
+    fn gemm(self, job: &GemmF32<'_>, out: &mut [f32]) {
+        self.gemm_lines(job, Runs::whole(job.weights.k), Lines::ONE, out);
+    }
+
+    fn gemm_runs(self, job: &GemmF32<'_>, runs: Runs, out: &mut [f32]) {
+        self.gemm_lines(job, runs, Lines::ONE, out);
+    }
+
+    const ACROSS_LINES: bool = true;
+
+    fn gemm_lines(self, job: &GemmF32<'_>, runs: Runs, lines: Lines, out: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { gemm::f16::gemm_lines(job, runs, lines, out) }
+    }
+
+    fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {
+        self.floats.input(size, job, out);
+    }
+
+    fn output(self, size: Size, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+        self.floats.output(size, job, out);
+    }
+}
+
+/// The ways for a convolution where halves are wanted, those of `sparse` weights among them. Costs are in products of halves, of which there are nearly two for one
+/// of floats.
+pub(super) fn half_ways(
+    floats: ArmKernels,
+    halves: Fp16,
+    problem: &ConvProblem,
+    sparse: Vec<ConvWay>,
+) -> Vec<ConvWay> {
+    const PRODUCT: f32 = 1.9;
+    let is_direct = |way: &ConvWay| way.name == HalfKernels::NAMES.direct;
+    let mut ways = ways_f32(HalfKernels::new(floats, halves), problem);
+    ways.retain(is_direct);
+    for way in ways_f32(floats, problem).into_iter().chain(sparse) {
+        if way.name != ArmKernels::NAMES.direct {
+            ways.push(ConvWay { cost: PRODUCT * way.cost, ..way });
+        }
+    }
+    ways
 }
 
 #[target_feature(enable = "neon")]

@@ -14,6 +14,7 @@ use core::ops::Range;
 
 mod blocks;
 pub(super) mod dotprod;
+pub(super) mod f16;
 pub(super) mod f32;
 pub(super) mod i8mm;
 pub(super) mod neon;

@@ -97,7 +97,7 @@ fn panels_f32<'a>(
     out_len: usize,
     tile: Tile,
 ) -> impl Iterator<Item = (usize, PanelF32<'a>)> {
-    let PackedF32 { n, k, tile: packed, data, bias } = job.weights;
+    let PackedF32 { n, k, tile: packed, data, bias, .. } = job.weights;
     assert!(*packed == tile, "weights are packed for {packed:?}, not {tile:?}");
     let packed_k = runs.count * runs.len.next_multiple_of(tile.kr);
     assert!(k.next_multiple_of(tile.kr) == packed_k, "weights of {k} elements for {runs:?}");

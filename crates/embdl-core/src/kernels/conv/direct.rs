@@ -111,6 +111,7 @@ impl<K: ConvLevel> Direct<K> {
                 packed.put(channel, run * padded, elements);
             }
         }
+        kernels.finish(&mut packed);
         Self { kernels, problem: *problem, bands, weights: packed, clamp }
     }
 

@@ -1,4 +1,4 @@
-//! Rows put together in blocks: what the integer GEMMs of `dotprod` and `i8mm` share.
+//! Integer GEMM with rows put together in blocks: what `dotprod` and `i8mm` share.
 //!
 //! ```text
 //! for each block of rows:
@@ -15,10 +15,11 @@ use core::arch::aarch64::*;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use embdl_core::kernels::GemmQ8;
+use embdl_core::kernels::{GemmQ8, OutQ8, Tile as Layout};
 
+use super::super::output::Sink;
 use super::neon::flip;
-use super::{PANEL, load_tail};
+use super::{PANEL, check, for_each_group, load_tail};
 
 /// Rows of half a tile.
 pub(super) const HALF: usize = 4;
@@ -31,6 +32,64 @@ const BLOCK: usize = 32 * 1024;
 
 /// Rows, packed.
 pub(super) type Block = [MaybeUninit<i8>; BLOCK];
+
+/// What a level with blocks of rows has of its own.
+pub(super) trait Level {
+    /// Layout of integer weights.
+    const TILE: Layout;
+
+    /// The first `rows` rows of a job, of which [`tiled_rows`] says how many there may be; the caller has checked its slices.
+    ///
+    /// # Safety
+    /// The level's instructions must be there; so they must for the other.
+    unsafe fn tiles(job: &GemmQ8<'_>, rows: usize, sink: &mut Sink<'_>);
+
+    /// One row, whose last `k % 16` levels are in `tail`, times `NP` panels, to the results from `at` on: row and column.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn row<const NP: usize>(
+        job: &GemmQ8<'_>,
+        lhs: &[u8],
+        tail: uint8x16_t,
+        at: [usize; 2],
+        sink: &mut Sink<'_>,
+    );
+}
+
+/// Integer GEMM of a level.
+///
+/// # Panics
+/// If a slice is shorter than the job says, or the weights are packed for another tile.
+///
+/// # Safety
+/// The level's instructions must be there.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn gemm_q8<L: Level>(job: &GemmQ8<'_>, out: OutQ8<'_>) {
+    let weights = job.weights;
+    assert!(weights.tile == L::TILE, "weights are packed as {:?}", weights.tile);
+    let mut sink = Sink::new(out);
+    let lens = ((job.lhs.len(), job.lhs_stride), (sink.len(), job.out_stride));
+    check(job.m, weights.k, weights.n, lens.0, lens.1);
+    let tiled = tiled_rows(job);
+    // SAFETY: by the contract.
+    unsafe { L::tiles(job, tiled, &mut sink) };
+    for row in tiled..job.m {
+        let lhs = &job.lhs[row * job.lhs_stride..][..weights.k];
+        let tail = load_tail(lhs);
+        for_each_group(weights.n, |column, panels| {
+            let at = [row * job.out_stride, column];
+            // SAFETY: by the contract.
+            unsafe {
+                if panels == 4 {
+                    L::row::<4>(job, lhs, tail, at, &mut sink);
+                } else {
+                    L::row::<1>(job, lhs, tail, at, &mut sink);
+                }
+            }
+        });
+    }
+}
 
 /// How many of the first rows of a job go through tiles.
 pub(super) fn tiled_rows(job: &GemmQ8<'_>) -> usize {

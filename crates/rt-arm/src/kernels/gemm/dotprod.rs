@@ -12,9 +12,9 @@ use core::arch::asm;
 use embdl_core::kernels::{GemmQ8, OutQ8, Tile};
 
 use super::super::output::{self, Sink};
-use super::blocks::tiled_rows;
+use super::blocks::{self, Level};
 use super::neon::flip;
-use super::{PANEL, check, for_each_group, group, load_tail};
+use super::{PANEL, group};
 
 mod tile;
 
@@ -27,24 +27,30 @@ pub(in super::super) const TILE_Q8: Tile = Tile { nr: PANEL, kr: 4 };
 /// If a slice is shorter than the job says, or the weights are packed for another tile.
 #[target_feature(enable = "neon,dotprod")]
 pub(in super::super) fn gemm_q8(job: &GemmQ8<'_>, out: OutQ8<'_>) {
-    let weights = job.weights;
-    assert!(weights.tile == TILE_Q8, "weights are packed as {:?}", weights.tile);
-    let mut sink = Sink::new(out);
-    let lens = ((job.lhs.len(), job.lhs_stride), (sink.len(), job.out_stride));
-    check(job.m, weights.k, weights.n, lens.0, lens.1);
-    let tiled = tiled_rows(job);
-    tile::gemm_q8(job, tiled, &mut sink);
-    for row in tiled..job.m {
-        let lhs = &job.lhs[row * job.lhs_stride..][..weights.k];
-        let tail = flip(load_tail(lhs));
-        for_each_group(weights.n, |column, panels| {
-            let at = [row * job.out_stride, column];
-            if panels == 4 {
-                row_q8::<4>(job, lhs, tail, at, &mut sink);
-            } else {
-                row_q8::<1>(job, lhs, tail, at, &mut sink);
-            }
-        });
+    // SAFETY: this function has the level's features.
+    unsafe { blocks::gemm_q8::<Dotprod>(job, out) }
+}
+
+/// The level.
+struct Dotprod;
+
+impl Level for Dotprod {
+    const TILE: Tile = TILE_Q8;
+
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn tiles(job: &GemmQ8<'_>, rows: usize, sink: &mut Sink<'_>) {
+        tile::gemm_q8(job, rows, sink);
+    }
+
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn row<const NP: usize>(
+        job: &GemmQ8<'_>,
+        lhs: &[u8],
+        tail: uint8x16_t,
+        at: [usize; 2],
+        sink: &mut Sink<'_>,
+    ) {
+        row_q8::<NP>(job, lhs, flip(tail), at, sink);
     }
 }
 

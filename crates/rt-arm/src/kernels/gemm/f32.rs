@@ -28,21 +28,21 @@ mod pack;
 mod tile;
 mod vector;
 
-use pack::pack;
+pub(super) use pack::pack;
 use tile::{TilePlace, one_tile};
 use vector::vector;
 
 /// Rows of a tile.
 pub(in super::super) const MR: usize = 6;
 /// Channels of a vector.
-const LANES: usize = 4;
+pub(super) const LANES: usize = 4;
 /// Channels of a panel.
-const NR: usize = 16;
+pub(super) const NR: usize = 16;
 /// Layout of weights.
 pub(in super::super) const TILE: Tile = Tile { nr: NR, kr: 1 };
 
 /// Floats that a block of rows may take: half of a small second-level cache has room for as much again of results.
-const BLOCK: usize = 16 * 1024;
+pub(super) const BLOCK: usize = 16 * 1024;
 /// Steps of k that a block holds of each row; longer rows are summed up in `out`.
 const MAX_K: usize = BLOCK / MR / 2;
 
@@ -70,24 +70,10 @@ pub(in super::super) fn gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]
 /// If a slice is shorter than the job says, or the weights are packed for another tile or other runs.
 #[target_feature(enable = "neon")]
 pub(in super::super) fn gemm_lines(job: &GemmF32<'_>, runs: Runs, lines: Lines, out: &mut [f32]) {
-    let weights = job.weights;
-    let k = runs.count * runs.len;
-    assert!(weights.tile == TILE, "weights are packed as {:?}", weights.tile);
-    assert!(weights.k == k, "weights of {} elements for {runs:?}", weights.k);
-    assert!(
-        weights.data.len() == weights.n.div_ceil(NR) * NR * k,
-        "{} weights",
-        weights.data.len()
-    );
-    assert!(weights.bias.len() == weights.n.div_ceil(NR) * NR, "{} biases", weights.bias.len());
-    if job.m == 0 || weights.n == 0 {
+    if !check_lines(job, runs, lines, job.weights.data.len(), out.len()) {
         return;
     }
-    // No row ends behind the last row of its line, and no line behind the last one.
-    let last = job.m.min(lines.rows) - 1;
-    let end = (job.m - 1) / lines.rows * lines.step + last * job.lhs_stride + runs.span();
-    assert!(job.lhs.len() >= end, "{} elements are not {} rows of {k}", job.lhs.len(), job.m);
-    check(job.m, 0, weights.n, (end, 0), (out.len(), job.out_stride));
+    let k = job.weights.k;
     if job.m == 1 && runs.count == 1 {
         return vector(job, out);
     }
@@ -112,6 +98,33 @@ pub(in super::super) fn gemm_lines(job: &GemmF32<'_>, runs: Runs, lines: Lines, 
     }
 }
 
+/// Asserts that the slices of a job hold what its numbers say, for so many packed weights and results. Gives whether there is
+/// something to do.
+pub(super) fn check_lines(
+    job: &GemmF32<'_>,
+    runs: Runs,
+    lines: Lines,
+    weights_len: usize,
+    out_len: usize,
+) -> bool {
+    let weights = job.weights;
+    let k = runs.count * runs.len;
+    let panels = weights.n.div_ceil(NR) * NR;
+    assert!(weights.tile == TILE, "weights are packed as {:?}", weights.tile);
+    assert!(weights.k == k, "weights of {} elements for {runs:?}", weights.k);
+    assert!(weights_len == panels * k, "{weights_len} weights");
+    assert!(weights.bias.len() == panels, "{} biases", weights.bias.len());
+    if job.m == 0 || weights.n == 0 {
+        return false;
+    }
+    // No row ends behind the last row of its line, and no line behind the last one.
+    let last = job.m.min(lines.rows) - 1;
+    let end = (job.m - 1) / lines.rows * lines.step + last * job.lhs_stride + runs.span();
+    assert!(job.lhs.len() >= end, "{} elements are not {} rows of {k}", job.lhs.len(), job.m);
+    check(job.m, 0, weights.n, (end, 0), (out_len, job.out_stride));
+    true
+}
+
 /// A part of a job: some rows, some steps of k.
 struct Piece {
     /// First row, and how many.
@@ -126,7 +139,7 @@ struct Piece {
 
 /// Cuts `rows` into the fewest tiles of at most [`MR`] rows, as even as possible: how many, and how many rows they have; the
 /// first ones have one more.
-const fn even(rows: usize) -> [usize; 3] {
+pub(super) const fn even(rows: usize) -> [usize; 3] {
     let tiles = rows.div_ceil(MR);
     [tiles, rows / tiles, rows % tiles]
 }

@@ -11,7 +11,7 @@ use super::{BLOCK, LANES, MR, even};
 /// Puts rows together in tiles: for each tile `[steps][4 rows]`, and `[steps][2 rows]` where it has more than four. Rows that a
 /// tile lacks are copies of its last one.
 #[target_feature(enable = "neon")]
-pub(super) fn pack(
+pub(in super::super) fn pack(
     job: &GemmF32<'_>,
     (runs, lines): (Runs, Lines),
     [first, rows]: [usize; 2],
