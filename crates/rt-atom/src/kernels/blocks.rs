@@ -200,10 +200,15 @@ fn panel_q8<S: Blocks, const M: usize, const PRODUCTS: u8>(
     let BlockPanel { offsets, values } = panel;
     assert!(values.len() == offsets.len() * 4 * S::LANES && lhs.len() == M * k);
     let values = values.as_ptr().cast::<u8>();
-    // SAFETY, here and below: a vector of values for each block, whose columns lie within the rows of k.
-    let weights = |block: usize| unsafe { simd.load_bytes(values.add(block * 4 * S::LANES)) };
-    let columns = |block: usize, r: usize| unsafe {
-        simd.columns(lhs.as_ptr().add(r * k + usize::from(*offsets.get_unchecked(block))))
+    let weights = |block: usize| {
+        // SAFETY: a vector of values for each block.
+        unsafe { simd.load_bytes(values.add(block * 4 * S::LANES)) }
+    };
+    let columns = |block: usize, r: usize| {
+        // SAFETY: blocks that are asked for are there, and their columns lie within the rows of k.
+        unsafe {
+            simd.columns(lhs.as_ptr().add(r * k + usize::from(*offsets.get_unchecked(block))))
+        }
     };
     let mut sums = [simd.splat_i32(0); M];
     let mut others = [simd.splat_i32(0); 3];

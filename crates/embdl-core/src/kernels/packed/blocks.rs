@@ -298,11 +298,10 @@ mod tests {
 
     #[test]
     fn panels_follow_each_other_within_lines() {
-        let entries: Vec<(usize, i8)> = (0..30 * 4).map(|at| (at, at as i8)).collect();
+        let entries: Vec<(usize, i8)> = (0_i8..30 * 4).enumerate().collect();
         let rows = built(30, 4, &entries);
-        for panel in 0..15 {
+        for (panel, at) in (0_i8..30 * 4).step_by(8).enumerate() {
             let values = rows.panel(panel).values;
-            let at = panel as i8 * 8;
             assert_eq!(values, [0, 1, 4, 5, 2, 3, 6, 7].map(|offset| at + offset));
         }
     }
