@@ -49,6 +49,9 @@ pub struct Problem {
     pub in_files: bool,
 }
 
+/// Runtimes for which the threads of a session say nothing: what runs on a device, and the reference.
+const WITHOUT_THREADS: [&str; 4] = ["reference", "jetson", "myriad", "wgpu"];
+
 impl Problem {
     /// A problem with random inputs and a batch of one.
     #[must_use]
@@ -111,7 +114,7 @@ impl Problem {
                 }
             }
         }
-        if runtime.name() != "reference" {
+        if !WITHOUT_THREADS.contains(&runtime.name()) {
             self.share(runtime, &model, isa, &inputs, report);
         }
         for weights in [WeightForm::Auto, WeightForm::Dense, WeightForm::Compressed] {
