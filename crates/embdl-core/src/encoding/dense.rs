@@ -3,11 +3,8 @@
 use alloc::vec::Vec;
 
 use super::EncodingError;
-use super::symbols::{Alphabet, Symbols};
+use super::symbols::{Alphabet, CHUNK, Symbols};
 use crate::model::{Coder, EncodedTensor, Values};
-
-/// Symbols that are read at a time, before their values.
-const CHUNK: usize = 1024;
 
 /// Refuses what a dense tensor cannot have.
 pub(super) fn check(tensor: &EncodedTensor<'_>) -> Result<(), EncodingError> {
@@ -25,7 +22,7 @@ pub(super) fn for_each_block<T: Copy>(
     tensor: &EncodedTensor<'_>,
     block: usize,
     value: impl Fn(u32) -> T,
-    mut each: impl FnMut(usize, &[T]),
+    each: &mut dyn FnMut(usize, &[T]),
 ) -> Result<(), EncodingError> {
     check(tensor)?;
     let count = tensor.elements()?;
@@ -35,18 +32,11 @@ pub(super) fn for_each_block<T: Copy>(
         let at = count - symbols.left();
         let len = block.min(symbols.left());
         out.clear();
-        if symbols.are_short() {
-            let mut chunk = [0; CHUNK];
-            while out.len() < len {
-                let chunk = &mut chunk[..CHUNK.min(len - out.len())];
-                symbols.fill(chunk)?;
-                out.extend(chunk.iter().map(|&symbol| value(symbol.into())));
-            }
-        } else {
-            symbols.next(len, |symbol| {
-                out.push(value(symbol));
-                Ok(())
-            })?;
+        let mut chunk = [0; CHUNK];
+        while out.len() < len {
+            let chunk = &mut chunk[..CHUNK.min(len - out.len())];
+            symbols.fill_wide(chunk)?;
+            out.extend(chunk.iter().map(|&symbol| value(symbol)));
         }
         each(at, &out);
     }

@@ -33,8 +33,15 @@ impl EncodedTensor<'_> {
     /// # Errors
     /// If the tensor is not one, or its bytes do not decode.
     pub fn decode_i8(&self) -> Result<Vec<i8>, EncodingError> {
-        let table = self.table_i8()?;
-        self.decode_by(|symbol| table[symbol as usize & 255])
+        let mut out = Vec::new();
+        let elements = self.elements()?;
+        self.i8_blocks(DECODE_BLOCK, &mut |at, block| {
+            if at == 0 {
+                out.reserve_exact(elements);
+            }
+            out.extend_from_slice(block);
+        })?;
+        Ok(out)
     }
 
     /// Calls `each(position of the first, elements)` for blocks of at most `block` (at least 1) of these integers, in
@@ -46,6 +53,16 @@ impl EncodedTensor<'_> {
         &self,
         block: usize,
         each: impl FnMut(usize, &[i8]),
+    ) -> Result<(), EncodingError> {
+        let mut each = each;
+        self.i8_blocks(block, &mut each)
+    }
+
+    /// The same, for all callers in one piece of code.
+    fn i8_blocks(
+        &self,
+        block: usize,
+        each: &mut dyn FnMut(usize, &[i8]),
     ) -> Result<(), EncodingError> {
         let table = self.table_i8()?;
         self.blocks_by(block, |symbol| table[symbol as usize & 255], each)
@@ -137,7 +154,17 @@ impl EncodedTensor<'_> {
     pub fn dequantize_blocks(
         &self,
         block: usize,
-        mut each: impl FnMut(usize, &[f32]),
+        each: impl FnMut(usize, &[f32]),
+    ) -> Result<(), EncodingError> {
+        let mut each = each;
+        self.f32_blocks(block, &mut each)
+    }
+
+    /// The same, for all callers in one piece of code.
+    fn f32_blocks(
+        &self,
+        block: usize,
+        each: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(), EncodingError> {
         let mut bad = None;
         let mut checked = |at: usize, floats: &[f32]| {
@@ -146,14 +173,14 @@ impl EncodedTensor<'_> {
             each(at, floats);
         };
         match &self.values {
-            Values::F32 => self.blocks_by(block, f32::from_bits, checked)?,
+            Values::F32 => self.blocks_by(block, f32::from_bits, &mut checked)?,
             Values::CodebookF32(book) => {
-                self.blocks_by(block, |symbol| book[symbol as usize], checked)?;
+                self.blocks_by(block, |symbol| book[symbol as usize], &mut checked)?;
             }
             _ => {
                 let (scales, row) = self.row_scales()?;
                 let mut floats = Vec::new();
-                self.decode_i8_blocks(block, |at, integers| {
+                self.i8_blocks(block, &mut |at, integers| {
                     floats.clear();
                     let scaled = integers.iter().zip(at..);
                     floats.extend(scaled.map(|(&w, at)| {
@@ -209,7 +236,8 @@ impl EncodedTensor<'_> {
         if self.layout != Layout::Dense {
             return Err(EncodingError::LayoutKind { asked: "dense" });
         }
-        self.blocks_by(block, |symbol| symbol, each)
+        let mut each = each;
+        self.blocks_by(block, |symbol| symbol, &mut each)
     }
 
     /// Positions and symbols of a sparse tensor, positions ascending.
@@ -223,7 +251,7 @@ impl EncodedTensor<'_> {
     /// Calls `each(position, symbol)` for what [`Self::sparse_entries`] gives, which need not exist then.
     ///
     /// # Errors
-    /// As [`Self::sparse_entries`]; entries before the mistake were given then.
+    /// As [`Self::sparse_entries`]; some entries before the mistake were given then.
     pub fn for_each_entry(&self, each: impl FnMut(u32, u32)) -> Result<(), EncodingError> {
         sparse::for_each_entry(self, usize::MAX, each)
     }
@@ -355,7 +383,7 @@ impl EncodedTensor<'_> {
     ) -> Result<Vec<T>, EncodingError> {
         let mut out = Vec::new();
         let elements = self.elements()?;
-        self.blocks_by(DECODE_BLOCK, value, |at, block| {
+        self.blocks_by(DECODE_BLOCK, value, &mut |at, block: &[T]| {
             if at == 0 {
                 out.reserve_exact(elements);
             }
@@ -368,7 +396,7 @@ impl EncodedTensor<'_> {
         &self,
         block: usize,
         value: impl Fn(u32) -> T,
-        each: impl FnMut(usize, &[T]),
+        each: &mut dyn FnMut(usize, &[T]),
     ) -> Result<(), EncodingError> {
         assert!(block > 0, "blocks without elements");
         match self.layout {

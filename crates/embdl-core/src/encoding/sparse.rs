@@ -8,14 +8,11 @@ use alloc::vec::Vec;
 
 use super::EncodingError;
 use super::codebook::MAX_ENTRIES;
-use super::symbols::{self, Alphabet, Symbols};
+use super::symbols::{self, Alphabet, CHUNK, Symbols};
 use crate::model::{Coder, EncodedTensor, Layout, Stream, Values};
 
 /// The widest gap in bits.
 pub const MAX_GAP_BITS: u8 = 12;
-
-/// Gaps that are read at a time, before their symbols.
-const CHUNK: usize = 1024;
 
 /// The elements of a sparse tensor that are not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +29,7 @@ pub(super) fn for_each_block<T: Copy + Default>(
     tensor: &EncodedTensor<'_>,
     block: usize,
     value: impl Fn(u32) -> T,
-    mut each: impl FnMut(usize, &[T]),
+    each: &mut dyn FnMut(usize, &[T]),
 ) -> Result<(), EncodingError> {
     let count = tensor.elements()?;
     let mut start = 0;
@@ -113,6 +110,17 @@ pub(super) fn for_each_entry(
     end: usize,
     mut each: impl FnMut(u32, u32),
 ) -> Result<(), EncodingError> {
+    for_each_chunk(tensor, end, &mut |positions, symbols| {
+        positions.iter().zip(symbols).for_each(|(&position, &symbol)| each(position, symbol));
+    })
+}
+
+/// As [`for_each_entry`], for some positions and as many symbols at a time.
+fn for_each_chunk(
+    tensor: &EncodedTensor<'_>,
+    end: usize,
+    each: &mut dyn FnMut(&[u32], &[u32]),
+) -> Result<(), EncodingError> {
     let header = Header::of(tensor)?;
     let is_zero = zero_symbols(&tensor.values);
     let mut gaps = Symbols::new(&header.gaps, header.alphabet, header.gap_count)?;
@@ -133,24 +141,13 @@ pub(super) fn for_each_entry(
             let (expected, found) = (header.symbol_count, header.symbol_count + 1);
             return Err(EncodingError::SymbolCount { expected, found });
         }
-        let positions = &positions[..found];
-        let mut give = |position: u32, symbol: u32| {
-            if is_zero.get(symbol as usize) == Some(&true) {
-                return Err(EncodingError::ZeroSymbol { position });
-            }
-            each(position, symbol);
-            Ok(())
-        };
-        if symbols.are_short() {
-            let symbol_chunk = &mut symbol_chunk[..found];
-            symbols.fill(symbol_chunk)?;
-            for (&position, &symbol) in positions.iter().zip(&*symbol_chunk) {
-                give(position, symbol.into())?;
-            }
-        } else {
-            let mut at = positions.iter();
-            symbols.next(found, |symbol| give(*at.next().expect("as many"), symbol))?;
+        let (positions, symbol_chunk) = (&positions[..found], &mut symbol_chunk[..found]);
+        symbols.fill_wide(symbol_chunk)?;
+        let is_wrong = |symbol: &u32| is_zero.get(*symbol as usize) == Some(&true);
+        if let Some(at) = symbol_chunk.iter().position(is_wrong) {
+            return Err(EncodingError::ZeroSymbol { position: positions[at] });
         }
+        each(positions, symbol_chunk);
     }
     if !walk.ends_in_symbol {
         return Err(EncodingError::TrailingGap);

@@ -5,6 +5,9 @@ use super::huffman::{Decoder, MAX_ALPHABET};
 use super::{EncodingError, codebook};
 use crate::model::{Coder, Stream, Values};
 
+/// Symbols that are read at a time, before what they stand for.
+pub(super) const CHUNK: usize = 1024;
+
 /// What symbols there are: `0 .. size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Alphabet {
@@ -108,6 +111,26 @@ impl<'a> Symbols<'a> {
     /// Whether symbols have at most 16 bits.
     pub(super) const fn are_short(&self) -> bool {
         self.alphabet.bits <= 16
+    }
+
+    /// Fills `symbols` with the next ones, of any width, of which there must be as many left. Not inlined: all that decode
+    /// tensors, whatever they make of the symbols, share this loop's code.
+    #[inline(never)]
+    pub(super) fn fill_wide(&mut self, symbols: &mut [u32]) -> Result<(), EncodingError> {
+        if !self.are_short() {
+            let mut slots = symbols.iter_mut();
+            return self.next(slots.len(), |symbol| {
+                *slots.next().expect("as many") = symbol;
+                Ok(())
+            });
+        }
+        let mut short = [0; CHUNK];
+        for symbols in symbols.chunks_mut(CHUNK) {
+            let short = &mut short[..symbols.len()];
+            self.fill(short)?;
+            symbols.iter_mut().zip(short).for_each(|(wide, &mut short)| *wide = short.into());
+        }
+        Ok(())
     }
 
     /// Fills `symbols` with the next ones, of which there must be as many left and which must have at most 16 bits.

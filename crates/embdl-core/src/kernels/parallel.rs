@@ -175,6 +175,31 @@ pub fn for_each_piece<T: Send, S: Send>(
     });
 }
 
+/// As [`for_each_piece`], for the first `total` results of integers, wherever they go.
+///
+/// # Panics
+/// If `len` is zero, or there are fewer results.
+pub fn for_each_piece_q8(
+    parallel: &dyn Parallel,
+    out: OutQ8<'_>,
+    [total, len]: [usize; 2],
+    scratch: &mut [u8],
+    each: &(dyn Fn(usize, OutQ8<'_>, &mut [u8]) + Sync),
+) {
+    assert!(len > 0, "pieces without elements");
+    assert!(out.len() >= total, "{} results are not {total}", out.len());
+    let own = scratch.len() / parallel.threads();
+    let (out, scratch) = (SharedOut::new(out), Shared::new(scratch));
+    parallel.for_each(total.div_ceil(len), &|worker, index| {
+        let start = index * len;
+        // SAFETY: each index is called once, and pieces of different indices are disjoint.
+        let piece = unsafe { out.part(start..(start + len).min(total)) };
+        // SAFETY: workers that run at the same time have different numbers below the number of threads.
+        let scratch = unsafe { scratch.part(worker * own..(worker + 1) * own) };
+        each(index, piece, scratch);
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

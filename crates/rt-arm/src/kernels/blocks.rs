@@ -29,13 +29,12 @@ pub(super) const TILE_DOTPROD: Tile = Tile { nr: 4, kr: 4 };
 /// Rows of a tile.
 const ROWS: usize = 8;
 
-/// Runs `$call` with `$m` rows, as many as `$left` has of 8, 4, 2 or 1, and gives them.
+/// Runs `$call` with `$m` rows, eight or one, and gives them. Tiles between would take some kilobytes of a small program, and
+/// save instructions in the last rows of a layer only.
 macro_rules! largest_tile {
     ($left:expr, |$m:ident| $call:expr) => {
         match $left {
             8.. => largest_tile!(@rows 8, $m, $call),
-            4.. => largest_tile!(@rows 4, $m, $call),
-            2.. => largest_tile!(@rows 2, $m, $call),
             _ => largest_tile!(@rows 1, $m, $call),
         }
     };
@@ -108,10 +107,10 @@ pub(super) fn blocks_q8_neon(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
     assert!(job.weights.tile() == TILE_NEON, "blocks of {:?}", job.weights.tile());
     // 128 times the largest weight, as often as it fits 16 bits.
     match job.weights.max_abs() {
-        0..=31 => run(job, out, Quads::<8>),
-        32..=63 => run(job, out, Quads::<4>),
+        0..=63 => run(job, out, Quads::<4>),
         64..=127 => run(job, out, Quads::<2>),
-        _ => run(job, out, Quads::<1>),
+        // Symmetric weights have no -128; where one is, two products may exceed 16 bits.
+        _ => embdl_core::kernels::blocks::blocks_q8(job, out),
     }
 }
 

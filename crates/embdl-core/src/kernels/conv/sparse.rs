@@ -9,7 +9,7 @@ use core::fmt;
 
 use super::{ConvF32, ConvProblem, ConvQ8, ConvWay, ConvWeights, PreparedF32, PreparedQ8};
 use crate::kernels::im2col::im2col;
-use crate::kernels::parallel::{Parallel, for_each_piece};
+use crate::kernels::parallel::{Parallel, for_each_piece, for_each_piece_q8};
 use crate::kernels::{
     BlockBuilder, BlocksF32, BlocksQ8, EllBuilder, EllQ8, KernelKind, Kernels, OutQ8, RowsF32,
     RowsForm, RowsProblem, RowsQ8,
@@ -220,22 +220,10 @@ where
 
     fn run(&self, parallel: &dyn Parallel, input: &[u8], out: OutQ8<'_>, scratch: &mut [u8]) {
         let [oh, ow] = self.problem.geometry.output;
-        let n = self.problem.n;
-        let (results, rows) = (oh * ow * n, block_rows(&self.problem, 1));
-        match out {
-            OutQ8::U8(requant, out) => {
-                let out = &mut out[..results];
-                for_each_piece(parallel, out, rows * n, scratch, |at, out, scratch| {
-                    self.block(at * rows, input, OutQ8::U8(requant, out), scratch);
-                });
-            }
-            OutQ8::I32(out) => {
-                let out = &mut out[..results];
-                for_each_piece(parallel, out, rows * n, scratch, |at, out, scratch| {
-                    self.block(at * rows, input, OutQ8::I32(out), scratch);
-                });
-            }
-        }
+        let (n, rows) = (self.problem.n, block_rows(&self.problem, 1));
+        for_each_piece_q8(parallel, out, [oh * ow * n, rows * n], scratch, &|at, out, scratch| {
+            self.block(at * rows, input, out, scratch);
+        });
     }
 }
 
