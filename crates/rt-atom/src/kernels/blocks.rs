@@ -14,7 +14,7 @@
 
 use embdl_core::kernels::{BlockPanel, BlocksF32, BlocksQ8, OutQ8, RowsF32, RowsQ8, Tile};
 
-use super::gemm::{OCTS, PAIRS, Products, QUADS, WIDENED, row_blocks};
+use super::gemm::{PAIRS, Products, QUADS, WIDENED, row_blocks};
 use super::output::{Block, Stage, store};
 use crate::simd::Simd;
 use crate::simd::blocks::Blocks;
@@ -29,17 +29,18 @@ const fn rows_f32<S: Simd>() -> usize {
     if S::LANES > 8 { 12 } else { 8 }
 }
 
-/// Calls `$call` for tiles of as many rows as possible, at most `$most`, until none of `$rows` (the first, how many) is left.
+/// Calls `$call` for tiles of `$most` rows, of four where that is twelve, and of one, until none of `$rows` (the first, how many)
+/// is left.
 macro_rules! for_tiles {
     ($rows:expr, $most:expr, |$first:ident, $m:ident| $call:expr) => {
         let (mut $first, end) = ($rows.0, $rows.0 + $rows.1);
         while $first < end {
-            for_tiles!(@largest end, $most, $first, $m, $call, 12 8 6 4 2 1);
+            for_tiles!(@largest end, $most, $first, $m, $call, 12 8 6 4 1);
         }
     };
     (@largest $end:expr, $most:expr, $first:ident, $m:ident, $call:expr, $($count:literal)+) => {
         match $end - $first {
-            $($count.. if $most >= $count && ($count < 6 || $most == $count) => {
+            $($count.. if $most == $count || $count == 1 || ($count == 4 && $most == 12) => {
                 const $m: usize = $count;
                 $call;
                 $first += $m;
@@ -125,8 +126,8 @@ pub(crate) fn gemm_q8<S: Blocks>(simd: S, job: &RowsQ8<'_, BlocksQ8>, mut out: O
     match Products::for_weights(job.weights.max_abs()) {
         Products::Widened => tiles_q8::<S, WIDENED>(simd, job, &mut out),
         Products::Pairs => tiles_q8::<S, PAIRS>(simd, job, &mut out),
-        Products::Quads => tiles_q8::<S, QUADS>(simd, job, &mut out),
-        Products::Octs => tiles_q8::<S, OCTS>(simd, job, &mut out),
+        // Sums of eight would save one instruction in seven for the smallest weights, and take a fifth more code.
+        Products::Quads | Products::Octs => tiles_q8::<S, QUADS>(simd, job, &mut out),
     }
 }
 
@@ -158,21 +159,18 @@ fn tile_q8<S: Blocks, const M: usize, const PRODUCTS: u8>(
 ) {
     let (weights, n, k) = (job.weights, job.weights.n(), job.weights.k());
     let lhs = &job.lhs[first * k..][..M * k];
+    // The number of panels is not known to the compiler, which leaves one loop for all of them.
+    let panel = channel / S::BLOCK.nr;
+    let mut panels = [[simd.splat_i32(0); M]; 4];
+    let held = panels.iter_mut().take(2 * S::PARTS).zip(panel..weights.panels());
+    for (sums, panel) in held {
+        *sums = panel_q8::<S, M, PRODUCTS>(simd, weights.panel(panel), lhs, k);
+    }
     let mut sums = [[simd.splat_i32(0); 2]; M];
-    for v in 0..2 {
-        let mut parts = [[simd.splat_i32(0); 2]; M];
-        let panels = (channel + v * S::LANES) / S::BLOCK.nr;
-        for part in 0..S::PARTS {
-            if panels + part < weights.panels() {
-                let of_panel =
-                    panel_q8::<S, M, PRODUCTS>(simd, weights.panel(panels + part), lhs, k);
-                for (parts, sum) in parts.iter_mut().zip(of_panel) {
-                    parts[part] = sum;
-                }
-            }
-        }
-        for (sums, parts) in sums.iter_mut().zip(parts) {
-            sums[v] = simd.join(parts);
+    for (r, sums) in sums.iter_mut().enumerate() {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            let first = v * S::PARTS;
+            *sum = simd.join([panels[first][r], panels[first + S::PARTS - 1][r]]);
         }
     }
     let mut bias = [0_i32; 32];
@@ -214,14 +212,6 @@ fn panel_q8<S: Blocks, const M: usize, const PRODUCTS: u8>(
     let mut others = [simd.splat_i32(0); 3];
     let mut block = 0;
     let chained = !S::HAS_DOT && PRODUCTS >= QUADS;
-    while chained && PRODUCTS == OCTS && block + 4 <= offsets.len() {
-        let w = [0, 1, 2, 3].map(|step| weights(block + step));
-        for (r, sum) in sums.iter_mut().enumerate() {
-            let x = [0, 1, 2, 3].map(|step| columns(block + step, r));
-            *sum = simd.dot_four::<PRODUCTS>(*sum, x, w);
-        }
-        block += 4;
-    }
     while chained && block + 2 <= offsets.len() {
         let w = [weights(block), weights(block + 1)];
         for (r, sum) in sums.iter_mut().enumerate() {
