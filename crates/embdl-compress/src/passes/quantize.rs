@@ -158,15 +158,20 @@ impl Pass for QuantizeWeights {
 fn scales(param: &Param, bits: u8, per_channel: bool) -> Vec<f32> {
     let values = param.effective();
     let rows = if per_channel { param.shape.dim(0) } else { 1 };
-    values.chunks((values.len() / rows.max(1)).max(1)).map(|row| best_scale(row, bits)).collect()
+    let rows = values.chunks((values.len() / rows.max(1)).max(1));
+    let scales: Vec<Option<f32>> = rows.map(|row| best_scale(row, bits)).collect();
+    // A channel without weights takes the smallest scale: a larger one would set the shift that all channels of the layer share,
+    // and vector code does not take the shifts of ratios above one half.
+    let smallest = scales.iter().flatten().copied().reduce(f32::min).unwrap_or(1.0);
+    scales.into_iter().map(|scale| scale.unwrap_or(smallest)).collect()
 }
 
-/// The scale, of 48 between half and all of the largest weight, with the least squared error.
-fn best_scale(row: &[f32], bits: u8) -> f32 {
+/// The scale, of 48 between half and all of the largest weight, with the least squared error; none where all weights are zero.
+fn best_scale(row: &[f32], bits: u8) -> Option<f32> {
     let limit = (1 << (bits - 1)) - 1;
     let largest = row.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
     if largest <= f32::MIN_POSITIVE * 256.0 {
-        return 1.0;
+        return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "48 steps, 7 bits")]
     let candidates = (24..=48).map(|step| largest * (step as f32 / 48.0) / limit as f32);
@@ -182,7 +187,7 @@ fn best_scale(row: &[f32], bits: u8) -> f32 {
     candidates
         .map(|scale| (error(scale), scale))
         .min_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(1.0, |(_, scale)| scale)
+        .map(|(_, scale)| scale)
 }
 
 #[cfg(test)]
@@ -190,6 +195,19 @@ mod tests {
     use embdl_graph::zoo;
 
     use super::*;
+
+    #[test]
+    fn channels_without_weights_take_a_scale_of_the_others() {
+        let mut graph = zoo::lenet300(3);
+        let param = graph.params.iter_mut().find(|param| param.shape.rank() == 2).unwrap();
+        let k = param.shape.dim(1);
+        param.values_mut()[..k].fill(0.0);
+        let all = scales(param, 8, true);
+        let smallest = all[1..].iter().copied().reduce(f32::min).unwrap();
+        assert!(all[0].to_bits() == smallest.to_bits() && smallest < 0.1, "{all:?}");
+        param.values_mut().fill(0.0);
+        assert_eq!(scales(param, 8, false), [1.0]);
+    }
 
     #[test]
     fn pooling_passes_levels_on_and_logits_stay_accumulators() {
