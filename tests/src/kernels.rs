@@ -1,7 +1,9 @@
 //! Problems of single kernels, on slices that end at unreadable pages.
 
 mod blocks;
+mod convolution_f32;
 mod convolution_q8;
+mod convolutions;
 mod depthwise;
 mod gemm;
 mod pointwise;
@@ -9,6 +11,7 @@ mod pool;
 mod rows;
 
 pub use blocks::{blocks_f32, blocks_q8};
+pub use convolution_f32::{convolution_f32, convolution_f32_threads};
 pub use convolution_q8::{
     convolution_q8, convolution_q8_range, convolution_q8_sparse, convolution_q8_threads,
 };

@@ -52,7 +52,7 @@ macro_rules! conformance {
         }
 
         $crate::conformance!(@kernels
-            convolution_q8 convolution_q8_range convolution_q8_sparse convolution_q8_threads
+            convolution_f32 convolution_f32_threads convolution_q8 convolution_q8_range convolution_q8_sparse convolution_q8_threads
             gemm_f32 gemm_q8 sparse_f32 sparse_q8 ell_q8 blocks_f32 blocks_q8 codebook_q8
             depthwise_f32 depthwise_q8 max_pool_f32 max_pool_u8
             arithmetic_f32 arithmetic_u8 unary_f32 average_pool_f32 average_pool_u8 softmax_f32 conversions

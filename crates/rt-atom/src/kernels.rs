@@ -56,20 +56,20 @@ macro_rules! level {
         $gemm_f32_name:ident $gemm_q8_name:ident $sparse_f32_name:ident $sparse_q8_name:ident
         $ell_name:ident $blocks_f32_name:ident $blocks_q8_name:ident $codebook_name:ident $depthwise_f32_name:ident $depthwise_q8_name:ident
         $max_f32_name:ident $max_u8_name:ident $lrn_name:ident
-        $direct:ident $winograd_f4:ident $winograd_f6:ident
+        $direct:ident [$($winograd:ident)+]
     ) => {
         const _: () = {
             level!(@compile $features, $level, gemm_runs(job: &GemmF32<'_>, runs: Runs, out: &mut [f32]), $gemm_runs);
-            level!(@compile $features, $level, input_f4(job: &InputTiles<'_>, out: &mut [f32]), conv::input_f4);
-            level!(@compile $features, $level, input_f6(job: &InputTiles<'_>, out: &mut [f32]), conv::input_f6);
-            level!(@compile $features, $level, output_f4(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_f4);
-            level!(@compile $features, $level, output_f6(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_f6);
+            level!(@compile $features, $level, input_6(job: &InputTiles<'_>, out: &mut [f32]), conv::input_6);
+            level!(@compile $features, $level, input_8(job: &InputTiles<'_>, out: &mut [f32]), conv::input_8);
+            level!(@compile $features, $level, output_4x3(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_4x3);
+            level!(@compile $features, $level, output_6x3(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_6x3);
+            level!(@compile $features, $level, output_4x5(job: &OutputTiles<'_>, out: &Shared<'_, f32>), conv::output_4x5);
 
             impl ConvLevel for LevelKernels<$level> {
                 const NAMES: Names = Names {
                     direct: stringify!($direct),
-                    winograd_f4: stringify!($winograd_f4),
-                    winograd_f6: stringify!($winograd_f6),
+                    winograd: [$(stringify!($winograd)),+],
                 };
                 const LANES: usize = <$level as Simd>::LANES;
                 const MR: usize = <$level as Simd>::MR_F32;
@@ -91,18 +91,20 @@ macro_rules! level {
                 fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {
                     match size {
                         // SAFETY: the token.
-                        Size::F4 => unsafe { input_f4(self.0, job, out) },
+                        Size::F4x3 => unsafe { input_6(self.0, job, out) },
                         // SAFETY: the token.
-                        Size::F6 => unsafe { input_f6(self.0, job, out) },
+                        Size::F6x3 | Size::F4x5 => unsafe { input_8(self.0, job, out) },
                     }
                 }
 
                 fn output(self, size: Size, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
                     match size {
                         // SAFETY: the token.
-                        Size::F4 => unsafe { output_f4(self.0, job, out) },
+                        Size::F4x3 => unsafe { output_4x3(self.0, job, out) },
                         // SAFETY: the token.
-                        Size::F6 => unsafe { output_f6(self.0, job, out) },
+                        Size::F6x3 => unsafe { output_6x3(self.0, job, out) },
+                        // SAFETY: the token.
+                        Size::F4x5 => unsafe { output_4x5(self.0, job, out) },
                     }
                 }
             }
@@ -348,7 +350,7 @@ level! {
     gemm_f32_f32_6x4c2__sse41 gemm_qu8_qc8w_4x8c4__sse41 gemm_f32_bsrw_8x1__sse41
     gemm_qu8_bsrw_8x1__sse41 gemm_qu8_ellw_4x8c32__sse41 gemm_f32_blkw_8x4__sse41 gemm_qu8_blkw_6x2c8__sse41 gemm_qu8_cb4w_1x4c32__sse41 depthwise_f32_f32_4x8__sse41
     depthwise_qu8_qc8w_4x8__sse41 maxpool_f32_f32_1x4__sse41 maxpool_qu8_qu8_1x16__sse41 lrn_f32_f32_1x4__sse41
-    conv_f32_f32_6x4c2__sse41 winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41
+    conv_f32_f32_6x4c2__sse41 [winograd_f32_f32_4x4__sse41 winograd_f32_f32_6x4__sse41 winograd5_f32_f32_4x4__sse41]
 }
 
 level! {
@@ -362,7 +364,7 @@ level! {
     gemm_f32_f32_6x16__avx2 gemm_qu8_qc8w_4x16c4__avx2 gemm_f32_bsrw_16x1__avx2
     gemm_qu8_bsrw_16x1__avx2 gemm_qu8_ellw_4x16c32__avx2 gemm_f32_blkw_8x8__avx2 gemm_qu8_blkw_6x8c4__avx2 gemm_qu8_cb4w_1x4c64__avx2 depthwise_f32_f32_4x16__avx2
     depthwise_qu8_qc8w_4x16__avx2 maxpool_f32_f32_1x8__avx2 maxpool_qu8_qu8_1x32__avx2 lrn_f32_f32_1x8__avx2
-    conv_f32_f32_6x16__avx2 winograd_f32_f32_4x8__avx2 winograd_f32_f32_6x8__avx2
+    conv_f32_f32_6x16__avx2 [winograd_f32_f32_4x8__avx2 winograd_f32_f32_6x8__avx2 winograd5_f32_f32_4x8__avx2]
 }
 
 level! {
@@ -376,7 +378,7 @@ level! {
     gemm_f32_f32_14x32__avx512 gemm_qu8_qc8w_12x32c4__avx512 gemm_f32_bsrw_32x1__avx512
     gemm_qu8_bsrw_32x1__avx512 gemm_qu8_ellw_4x32c32__avx512 gemm_f32_blkw_12x16__avx512 gemm_qu8_blkw_12x16c4__avx512 gemm_qu8_cb4w_1x4c128__avx512 depthwise_f32_f32_4x32__avx512
     depthwise_qu8_qc8w_4x32__avx512 maxpool_f32_f32_1x16__avx512 maxpool_qu8_qu8_1x64__avx512 lrn_f32_f32_1x16__avx512
-    conv_f32_f32_14x32__avx512 winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512
+    conv_f32_f32_14x32__avx512 [winograd_f32_f32_4x16__avx512 winograd_f32_f32_6x16__avx512 winograd5_f32_f32_4x16__avx512]
 }
 
 /// A level that is `$base` with byte dot products: only what multiplies bytes is compiled anew. A refinement of it (`=>`) takes

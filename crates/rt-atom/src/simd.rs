@@ -116,6 +116,8 @@ pub(crate) trait Simd: Copy {
     fn add_pairs(self, sum: Self::I32, pairs: Self::I32) -> Self::I32;
     /// Even and odd unsigned bytes, each in 16 bits.
     fn widen_u8(self, x: Self::I32) -> [Self::I32; 2];
+    /// The low and the high four bits of each byte.
+    fn nibbles(self, x: Self::I32) -> [Self::I32; 2];
     /// Even and odd signed bytes, each in 16 bits.
     fn widen_i8(self, w: Self::I32) -> [Self::I32; 2];
     /// Adds the four products of each lane's bytes: only where `HAS_DOT`.
@@ -214,13 +216,32 @@ pub(crate) trait Simd: Copy {
         x: [Self::I32; 4],
         w: [Self::I32; 4],
     ) -> Self::I32 {
-        let halves = [([x[0], x[1]], [w[0], w[1]]), ([x[2], x[3]], [w[2], w[3]])];
         if PRODUCTS == OCTS && !Self::HAS_DOT {
-            let [first, second] = halves.map(|(x, w)| self.pairs_of_both(x, w));
-            self.add_pairs(sum, self.add_words(first, second))
-        } else {
-            halves.into_iter().fold(sum, |sum, (x, w)| self.dot_both::<PRODUCTS>(sum, x, w))
+            return self.add_pairs(sum, self.pairs_of_four(x, w));
         }
+        let halves = [([x[0], x[1]], [w[0], w[1]]), ([x[2], x[3]], [w[2], w[3]])];
+        halves.into_iter().fold(sum, |sum, (x, w)| self.dot_both::<PRODUCTS>(sum, x, w))
+    }
+
+    /// The products of four vectors for any weights, the levels in their low and their high four bits: sixteen products of four
+    /// bits and eight bits fit 16 bits.
+    #[inline(always)]
+    fn dot_nibbles(
+        self,
+        sum: Self::I32,
+        [low, high]: [[Self::I32; 4]; 2],
+        w: [Self::I32; 4],
+    ) -> Self::I32 {
+        let sum = self.add_pairs(sum, self.pairs_of_four(low, w));
+        // Pairs of 16 in 16 bits: what high parts are worth.
+        self.madd(self.pairs_of_four(high, w), self.splat_i32(0x0010_0010), sum)
+    }
+
+    /// Four results of `pmaddubsw`, added in 16 bits.
+    #[inline(always)]
+    fn pairs_of_four(self, x: [Self::I32; 4], w: [Self::I32; 4]) -> Self::I32 {
+        let first = self.pairs_of_both([x[0], x[1]], [w[0], w[1]]);
+        self.add_words(first, self.pairs_of_both([x[2], x[3]], [w[2], w[3]]))
     }
 
     /// Two results of `pmaddubsw`, added in 16 bits.

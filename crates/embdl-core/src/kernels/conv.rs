@@ -175,16 +175,14 @@ pub trait ConvLevel: fmt::Debug + Copy + Send + Sync + 'static {
 pub struct Names {
     /// Windows read in place.
     pub direct: &'static str,
-    /// F(4x4, 3x3).
-    pub winograd_f4: &'static str,
-    /// F(6x6, 3x3).
-    pub winograd_f6: &'static str,
+    /// Winograd's, by [`Size::ALL`].
+    pub winograd: [&'static str; 3],
 }
 
 /// The ways for a float convolution.
 pub fn ways_f32<K: ConvLevel>(kernels: K, problem: &ConvProblem) -> Vec<ConvWay> {
-    let winograd = |name, size| {
-        suits_winograd::<K>(problem).then(|| {
+    let winograd = |(name, size)| {
+        suits_winograd::<K>(problem, size).then(|| {
             let blocks = Blocks::new(problem, size, K::MR, &K::COSTS);
             ConvWay {
                 name,
@@ -200,12 +198,8 @@ pub fn ways_f32<K: ConvLevel>(kernels: K, problem: &ConvProblem) -> Vec<ConvWay>
         weight_bytes: bands.weight_bytes(problem.n, kernels.tile()),
         scratch_bytes: bands.scratch_bytes(problem.threads),
     });
-    let ways = [
-        winograd(K::NAMES.winograd_f4, Size::F4),
-        winograd(K::NAMES.winograd_f6, Size::F6),
-        direct,
-    ];
-    ways.into_iter().flatten().collect()
+    let winograd = K::NAMES.winograd.into_iter().zip(Size::ALL).map(winograd);
+    winograd.chain([direct]).flatten().collect()
 }
 
 /// Packs a float convolution for the way called `way`.
@@ -216,23 +210,19 @@ pub fn prepare_f32<K: ConvLevel>(
     weights: ConvWeights<'_, f32, f32>,
     clamp: (f32, f32),
 ) -> PreparedF32 {
-    let Names { direct, winograd_f4, winograd_f6 } = K::NAMES;
+    let Names { direct, winograd } = K::NAMES;
     if way == direct {
         let bands = Bands::new(problem)?;
         return Some(Box::new(Direct::new(kernels, problem, bands, weights, clamp)));
     }
-    let size = match way {
-        _ if way == winograd_f4 => Size::F4,
-        _ if way == winograd_f6 => Size::F6,
-        _ => return None,
-    };
+    let (_, size) = winograd.into_iter().zip(Size::ALL).find(|&(name, _)| name == way)?;
     Some(Box::new(Winograd::new(kernels, problem, size, weights, clamp)))
 }
 
-fn suits_winograd<K: ConvLevel>(problem: &ConvProblem) -> bool {
+fn suits_winograd<K: ConvLevel>(problem: &ConvProblem, size: Size) -> bool {
     let geometry = &problem.geometry;
     let (ci, n) = (geometry.input[2] / problem.groups, problem.n / problem.groups);
-    geometry.kernel == [3, 3]
+    geometry.kernel == [size.taps(); 2]
         && geometry.stride == [1, 1]
         && geometry.dilation == [1, 1]
         && ci.min(n) >= K::LANES

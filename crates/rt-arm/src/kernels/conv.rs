@@ -15,8 +15,11 @@ use crate::detect::Fp16;
 impl ConvLevel for ArmKernels {
     const NAMES: Names = Names {
         direct: "conv_f32_f32_6x16__neon",
-        winograd_f4: "winograd_f32_f32_4x4__neon",
-        winograd_f6: "winograd_f32_f32_6x4__neon",
+        winograd: [
+            "winograd_f32_f32_4x4__neon",
+            "winograd_f32_f32_6x4__neon",
+            "winograd5_f32_f32_4x4__neon",
+        ],
     };
     const LANES: usize = 4;
     const MR: usize = gemm::f32::MR;
@@ -47,18 +50,20 @@ impl ConvLevel for ArmKernels {
     fn input(self, size: Size, job: &InputTiles<'_>, out: &mut [f32]) {
         match size {
             // SAFETY: as above.
-            Size::F4 => unsafe { input_f4(job, out) },
+            Size::F4x3 => unsafe { input_6(job, out) },
             // SAFETY: as above.
-            Size::F6 => unsafe { input_f6(job, out) },
+            Size::F6x3 | Size::F4x5 => unsafe { input_8(job, out) },
         }
     }
 
     fn output(self, size: Size, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
         match size {
             // SAFETY: as above.
-            Size::F4 => unsafe { output_f4(job, out) },
+            Size::F4x3 => unsafe { output_4x3(job, out) },
             // SAFETY: as above.
-            Size::F6 => unsafe { output_f6(job, out) },
+            Size::F6x3 => unsafe { output_6x3(job, out) },
+            // SAFETY: as above.
+            Size::F4x5 => unsafe { output_4x5(job, out) },
         }
     }
 }
@@ -82,8 +87,7 @@ impl ConvLevel for HalfKernels {
     const NAMES: Names = Names {
         direct: "conv_f32_f16_6x16__fp16",
         // None of ours: those of floats are prepared by their own kernels.
-        winograd_f4: "",
-        winograd_f6: "",
+        winograd: [""; 3],
     };
     const LANES: usize = ArmKernels::LANES;
     const MR: usize = ArmKernels::MR;
@@ -143,23 +147,28 @@ pub(super) fn half_ways(
 }
 
 #[target_feature(enable = "neon")]
-fn input_f4(job: &InputTiles<'_>, out: &mut [f32]) {
-    transform::input_f4(Neon::new(), job, out);
+fn input_6(job: &InputTiles<'_>, out: &mut [f32]) {
+    transform::input_6(Neon::new(), job, out);
 }
 
 #[target_feature(enable = "neon")]
-fn input_f6(job: &InputTiles<'_>, out: &mut [f32]) {
-    transform::input_f6(Neon::new(), job, out);
+fn input_8(job: &InputTiles<'_>, out: &mut [f32]) {
+    transform::input_8(Neon::new(), job, out);
 }
 
 #[target_feature(enable = "neon")]
-fn output_f4(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-    transform::output_f4(Neon::new(), job, out);
+fn output_4x3(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_4x3(Neon::new(), job, out);
 }
 
 #[target_feature(enable = "neon")]
-fn output_f6(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-    transform::output_f6(Neon::new(), job, out);
+fn output_6x3(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_6x3(Neon::new(), job, out);
+}
+
+#[target_feature(enable = "neon")]
+fn output_4x5(job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_4x5(Neon::new(), job, out);
 }
 
 /// NEON's vectors; made only by functions that have the instructions enabled.

@@ -8,28 +8,34 @@ use crate::simd::Simd;
 
 pub(crate) mod fft;
 
-/// `B^T d B` of a tile of F(4x4).
+/// `B^T d B` of a tile of 6x6 inputs.
 #[inline(always)]
-pub(crate) fn input_f4<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
-    transform::input_f4(Vectors(simd), job, out);
+pub(crate) fn input_6<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+    transform::input_6(Vectors(simd), job, out);
 }
 
-/// `B^T d B` of a tile of F(6x6).
+/// `B^T d B` of a tile of 8x8 inputs.
 #[inline(always)]
-pub(crate) fn input_f6<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
-    transform::input_f6(Vectors(simd), job, out);
+pub(crate) fn input_8<S: Simd>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+    transform::input_8(Vectors(simd), job, out);
 }
 
-/// `A^T M A` of a tile of F(4x4).
+/// `A^T M A` of a tile of F(4x4, 3x3).
 #[inline(always)]
-pub(crate) fn output_f4<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-    transform::output_f4(Vectors(simd), job, out);
+pub(crate) fn output_4x3<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_4x3(Vectors(simd), job, out);
 }
 
-/// `A^T M A` of a tile of F(6x6).
+/// `A^T M A` of a tile of F(6x6, 3x3).
 #[inline(always)]
-pub(crate) fn output_f6<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-    transform::output_f6(Vectors(simd), job, out);
+pub(crate) fn output_6x3<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_6x3(Vectors(simd), job, out);
+}
+
+/// `A^T M A` of a tile of F(4x4, 5x5).
+#[inline(always)]
+pub(crate) fn output_4x5<S: Simd>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    transform::output_4x5(Vectors(simd), job, out);
 }
 
 /// The spectrum of a tile of `N` rows and columns.

@@ -167,6 +167,15 @@ impl Simd for Sse41 {
     }
 
     #[inline(always)]
+    fn nibbles(self, x: __m128i) -> [__m128i; 2] {
+        // SAFETY: the token.
+        unsafe {
+            let bits = _mm_set1_epi8(15);
+            [_mm_and_si128(x, bits), _mm_and_si128(_mm_srli_epi16::<4>(x), bits)]
+        }
+    }
+
+    #[inline(always)]
     fn widen_u8(self, x: __m128i) -> [__m128i; 2] {
         // SAFETY: the token.
         unsafe { [_mm_and_si128(x, _mm_set1_epi16(0xff)), _mm_srli_epi16::<8>(x)] }

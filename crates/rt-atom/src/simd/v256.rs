@@ -174,6 +174,15 @@ macro_rules! vectors_of_256_bits {
             }
 
             #[inline(always)]
+    fn nibbles(self, x: __m256i) -> [__m256i; 2] {
+        // SAFETY: the token.
+        unsafe {
+            let bits = _mm256_set1_epi8(15);
+            [_mm256_and_si256(x, bits), _mm256_and_si256(_mm256_srli_epi16::<4>(x), bits)]
+        }
+    }
+
+    #[inline(always)]
             fn widen_u8(self, x: __m256i) -> [__m256i; 2] {
                 // SAFETY: the token.
                 unsafe {

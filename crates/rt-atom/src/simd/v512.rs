@@ -173,6 +173,15 @@ macro_rules! vectors_of_512_bits {
             }
 
             #[inline(always)]
+    fn nibbles(self, x: __m512i) -> [__m512i; 2] {
+        // SAFETY: the token.
+        unsafe {
+            let bits = _mm512_set1_epi8(15);
+            [_mm512_and_si512(x, bits), _mm512_and_si512(_mm512_srli_epi16::<4>(x), bits)]
+        }
+    }
+
+    #[inline(always)]
             fn widen_u8(self, x: __m512i) -> [__m512i; 2] {
                 // SAFETY: the token.
                 unsafe {

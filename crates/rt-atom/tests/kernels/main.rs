@@ -2,7 +2,6 @@
 //! [`close`]. Slices end at unreadable pages; all sizes around the tiles are tried.
 #![cfg(all(target_arch = "x86_64", unix))]
 
-mod convolution;
 mod gemm;
 mod rows;
 mod window;

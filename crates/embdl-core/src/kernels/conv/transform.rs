@@ -1,10 +1,8 @@
-//! The transforms of Winograd's minimal filtering for 3x3 filters, on vectors of channels.
+//! The transforms of Winograd's minimal filtering for 3x3 and 5x5 filters, on vectors of channels.
 //!
-//! The points of F(4x4) are 0, ±1, ±2, those of F(6x6) 0, ±1, ±2, ±1/2. Every transform of a tile is one of its columns,
-//! then one of its rows. Where channels are no multiple of a vector, the last vector overlaps the one before and computes
-//! the same results again.
-//!
-//! Source of the matrices: Lavin and Gray 2016, §4.3, for F(4x4); for F(6x6) the same construction (Toom-Cook).
+//! Every transform of a tile is one of its columns, then one of its rows. Where channels are no multiple of a vector, the
+//! last vector overlaps the one before and computes the same results again. What the inputs become depends on the points
+//! alone, so that F(6x6, 3x3) and F(4x4, 5x5) share it.
 
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
@@ -13,67 +11,63 @@ use core::ops::Range;
 use crate::kernels::WindowGeometry;
 use crate::kernels::lanes::Lanes;
 use crate::kernels::parallel::Shared;
+use points::{Eight, F4x3, F4x5, F6x3, Inputs, Results, Six};
 
-/// Size of the result of a tile.
+mod points;
+
+/// Results of a tile and taps of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// 4x4 results of 6x6 inputs.
-    F4,
-    /// 6x6 results of 8x8 inputs.
-    F6,
+    /// F(4x4, 3x3): 6x6 inputs.
+    F4x3,
+    /// F(6x6, 3x3): 8x8 inputs.
+    F6x3,
+    /// F(4x4, 5x5): 8x8 inputs.
+    F4x5,
 }
 
-/// Rows of G of F(4x4).
-const FILTER_F4: [[f64; 3]; 6] = [
-    [1.0 / 4.0, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
-];
-
-/// Rows of G of F(6x6).
-const FILTER_F6: [[f64; 3]; 8] = [
-    [1.0, 0.0, 0.0],
-    [-2.0 / 9.0, -2.0 / 9.0, -2.0 / 9.0],
-    [-2.0 / 9.0, 2.0 / 9.0, -2.0 / 9.0],
-    [1.0 / 90.0, 1.0 / 45.0, 2.0 / 45.0],
-    [1.0 / 90.0, -1.0 / 45.0, 2.0 / 45.0],
-    [1.0 / 45.0, 1.0 / 90.0, 1.0 / 180.0],
-    [1.0 / 45.0, -1.0 / 90.0, 1.0 / 180.0],
-    [0.0, 0.0, 1.0],
-];
-
 impl Size {
+    /// In the order of [`Names::winograd`](super::Names::winograd).
+    pub const ALL: [Self; 3] = [Self::F4x3, Self::F6x3, Self::F4x5];
+
     /// Rows and columns of the result.
     pub const fn out(self) -> usize {
         match self {
-            Self::F4 => 4,
-            Self::F6 => 6,
+            Self::F4x3 | Self::F4x5 => 4,
+            Self::F6x3 => 6,
         }
+    }
+
+    /// Rows and columns of a filter.
+    pub const fn taps(self) -> usize {
+        match self {
+            Self::F4x3 | Self::F6x3 => 3,
+            Self::F4x5 => 5,
+        }
+    }
+
+    /// Rows and columns of a tile of the input.
+    pub const fn inputs(self) -> usize {
+        self.out() + self.taps() - 1
     }
 
     /// Positions of a transformed tile.
     pub const fn positions(self) -> usize {
-        (self.out() + 2) * (self.out() + 2)
+        self.inputs() * self.inputs()
     }
 
-    /// `G w G^T` of one filter `[3, 3, ci]`, into `[positions, ci]`; in f64, rounded once.
+    /// `G w G^T` of one filter `[taps, taps, ci]`, into `[positions, ci]`; in f64, rounded once.
     #[expect(clippy::cast_possible_truncation, reason = "the one rounding")]
     pub fn transform_filter(self, filter: &[f32], out: &mut [f32]) {
-        let rows: &[[f64; 3]] = match self {
-            Self::F4 => &FILTER_F4,
-            Self::F6 => &FILTER_F6,
-        };
-        let ci = filter.len() / 9;
+        let (taps, inputs) = (self.taps(), self.inputs());
+        let ci = filter.len() / (taps * taps);
         for (xi, out) in out.chunks_exact_mut(ci).enumerate() {
-            let [down, across] = [rows[xi / rows.len()], rows[xi % rows.len()]];
+            let [down, across] = [xi / inputs, xi % inputs].map(|row| points::filter(self, row));
             for (c, slot) in out.iter_mut().enumerate() {
                 let mut sum = 0.0;
-                for (y, down) in down.iter().enumerate() {
-                    for (x, across) in across.iter().enumerate() {
-                        sum += down * across * f64::from(filter[(3 * y + x) * ci + c]);
+                for (y, down) in down[..taps].iter().enumerate() {
+                    for (x, across) in across[..taps].iter().enumerate() {
+                        sum += down * across * f64::from(filter[(taps * y + x) * ci + c]);
                     }
                 }
                 *slot = sum as f32;
@@ -91,6 +85,8 @@ pub struct InputTiles<'a> {
     pub tiles_across: usize,
     /// Which tile.
     pub tile: usize,
+    /// Pixels from one tile to the next: [`Size::out`].
+    pub step: usize,
     /// The sample.
     pub input: &'a [f32],
     /// Channels of the group.
@@ -122,138 +118,59 @@ pub struct OutputTiles<'a> {
     pub first_channel: usize,
 }
 
-/// One-dimensional transforms of `IN` inputs for `OUT` results.
-trait Filtering<const IN: usize, const OUT: usize> {
-    /// `B^T d`.
-    fn input<S: Lanes>(simd: S, d: [S::F32; IN]) -> [S::F32; IN];
-    /// `A^T m`.
-    fn output<S: Lanes>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT];
-}
-
-struct F4;
-struct F6;
-
-impl Filtering<6, 4> for F4 {
-    #[inline(always)]
-    fn input<S: Lanes>(s: S, d: [S::F32; 6]) -> [S::F32; 6] {
-        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
-        let even = times(-4.0, d[2], d[4]);
-        let odd = times(-4.0, d[1], d[3]);
-        let even_half = s.sub(d[4], d[2]);
-        let odd_half = s.sub(d[3], d[1]);
-        let odd_half = s.add(odd_half, odd_half);
-        [
-            times(4.0, s.sub(d[0], d[2]), even_half),
-            s.add(even, odd),
-            s.sub(even, odd),
-            s.add(even_half, odd_half),
-            s.sub(even_half, odd_half),
-            times(4.0, s.sub(d[1], d[3]), s.sub(d[5], d[3])),
-        ]
-    }
-
-    #[inline(always)]
-    fn output<S: Lanes>(s: S, m: [S::F32; 6]) -> [S::F32; 4] {
-        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
-        let [sum_1, sum_2] = [s.add(m[1], m[2]), s.add(m[3], m[4])];
-        let [difference_1, difference_2] = [s.sub(m[1], m[2]), s.sub(m[3], m[4])];
-        [
-            s.add(s.add(m[0], sum_1), sum_2),
-            times(2.0, difference_2, difference_1),
-            times(4.0, sum_2, sum_1),
-            s.add(times(8.0, difference_2, difference_1), m[5]),
-        ]
-    }
-}
-
-impl Filtering<8, 6> for F6 {
-    #[inline(always)]
-    fn input<S: Lanes>(s: S, d: [S::F32; 8]) -> [S::F32; 8] {
-        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
-        let even_1 = times(-4.25, d[4], s.add(d[2], d[6]));
-        let odd_1 = times(-4.25, d[3], s.add(d[1], d[5]));
-        let even_2 = times(-1.25, d[4], times(0.25, d[2], d[6]));
-        let odd_2 = times(-2.5, d[3], times(0.5, d[1], s.add(d[5], d[5])));
-        let even_3 = times(-5.0, d[4], times(4.0, d[2], d[6]));
-        let odd_3 = times(-2.5, d[3], times(0.5, d[5], s.add(d[1], d[1])));
-        [
-            times(5.25, s.sub(d[4], d[2]), s.sub(d[0], d[6])),
-            s.add(even_1, odd_1),
-            s.sub(even_1, odd_1),
-            s.add(even_2, odd_2),
-            s.sub(even_2, odd_2),
-            s.add(even_3, odd_3),
-            s.sub(even_3, odd_3),
-            times(5.25, s.sub(d[3], d[5]), s.sub(d[7], d[1])),
-        ]
-    }
-
-    #[inline(always)]
-    fn output<S: Lanes>(s: S, m: [S::F32; 8]) -> [S::F32; 6] {
-        let times = |x: f32, a: S::F32, sum: S::F32| s.mul_add(s.splat(x), a, sum);
-        let sums = [s.add(m[1], m[2]), s.add(m[3], m[4]), s.add(m[5], m[6])];
-        let differences = [s.sub(m[1], m[2]), s.sub(m[3], m[4]), s.sub(m[5], m[6])];
-        let even = |a: f32, b: f32| times(a, sums[1], times(b, sums[2], sums[0]));
-        let odd =
-            |a: f32, b: f32| times(a, differences[1], times(b, differences[2], differences[0]));
-        [
-            s.add(m[0], even(1.0, 32.0)),
-            odd(2.0, 16.0),
-            even(4.0, 8.0),
-            odd(8.0, 4.0),
-            even(16.0, 2.0),
-            s.add(m[7], odd(32.0, 1.0)),
-        ]
-    }
-}
-
-/// [`Size::F4`]'s transform of an input tile into `out`, `[positions, channels]`.
+/// The transform of a tile of 6x6 inputs into `out`, `[positions, channels]`.
 ///
 /// # Panics
 /// If a slice does not fit the job, or there are fewer channels than lanes.
 #[inline(always)]
-pub fn input_f4<S: Lanes>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
-    input::<S, F4, 6, 4>(simd, job, out);
+pub fn input_6<S: Lanes>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+    input::<S, Six, 6>(simd, job, out);
 }
 
-/// [`Size::F6`]'s transform of an input tile.
+/// The transform of a tile of 8x8 inputs.
 ///
 /// # Panics
-/// As [`input_f4`].
+/// As [`input_6`].
 #[inline(always)]
-pub fn input_f6<S: Lanes>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
-    input::<S, F6, 8, 6>(simd, job, out);
+pub fn input_8<S: Lanes>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
+    input::<S, Eight, 8>(simd, job, out);
 }
 
-/// [`Size::F4`]'s results of a tile of products, which no other thread writes.
+/// [`Size::F4x3`]'s results of a tile of products, which no other thread writes.
 ///
 /// # Panics
 /// If a slice does not fit the job, or there are fewer channels than lanes.
 #[inline(always)]
-pub fn output_f4<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-    output::<S, F4, 6, 4>(simd, job, out);
+pub fn output_4x3<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    output::<S, F4x3, 6, 4>(simd, job, out);
 }
 
-/// [`Size::F6`]'s results of a tile of products.
+/// [`Size::F6x3`]'s results of a tile of products.
 ///
 /// # Panics
-/// As [`output_f4`].
+/// As [`output_4x3`].
 #[inline(always)]
-pub fn output_f6<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
-    output::<S, F6, 8, 6>(simd, job, out);
+pub fn output_6x3<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    output::<S, F6x3, 8, 6>(simd, job, out);
+}
+
+/// [`Size::F4x5`]'s results of a tile of products.
+///
+/// # Panics
+/// As [`output_4x3`].
+#[inline(always)]
+pub fn output_4x5<S: Lanes>(simd: S, job: &OutputTiles<'_>, out: &Shared<'_, f32>) {
+    output::<S, F4x5, 8, 4>(simd, job, out);
 }
 
 #[inline(always)]
-fn input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
-    simd: S,
-    job: &InputTiles<'_>,
-    out: &mut [f32],
-) {
+fn input<S: Lanes, P: Inputs<IN>, const IN: usize>(simd: S, job: &InputTiles<'_>, out: &mut [f32]) {
     let ci = job.channels.len();
     assert!(ci >= S::LANES && job.zeros.len() == ci && out.len() >= IN * IN * ci);
     let [height, width, depth] = job.geometry.input;
     let at = [job.tile / job.tiles_across, job.tile % job.tiles_across];
-    let [y, x] = [0, 1].map(|axis| (at[axis] * OUT).wrapping_sub(job.geometry.pad_before[axis]));
+    let [y, x] =
+        [0, 1].map(|axis| (at[axis] * job.step).wrapping_sub(job.geometry.pad_before[axis]));
     let is_inside = |from: usize, len: usize| from < len && len - from >= IN;
     if is_inside(y, height) && is_inside(x, width) {
         let first = (y * width + x) * depth;
@@ -264,12 +181,12 @@ fn input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
         let first = job.input.as_ptr().wrapping_add(first + job.channels.start);
         let pixel = |y: usize, x: usize| first.wrapping_add((y * width + x) * depth);
         // SAFETY: asserted above: `ci` channels of the last pixel, behind all others, and of each position in `out`.
-        unsafe { transform_input::<S, F, IN, OUT>(simd, ci, pixel, out.as_mut_ptr()) };
+        unsafe { transform_input::<S, P, IN>(simd, ci, pixel, out.as_mut_ptr()) };
     } else {
-        let pixels = pixels::<IN, OUT>(job);
+        let pixels = pixels::<IN>(job);
         let pixel = |y: usize, x: usize| pixels[y][x].as_ptr();
         // SAFETY: `pixels` gives slices of `ci` channels, and asserted above.
-        unsafe { transform_input::<S, F, IN, OUT>(simd, ci, pixel, out.as_mut_ptr()) };
+        unsafe { transform_input::<S, P, IN>(simd, ci, pixel, out.as_mut_ptr()) };
     }
 }
 
@@ -278,7 +195,7 @@ fn input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
 /// # Safety
 /// `ci` elements at each of the pixels and in each of IN * IN positions of `out`; `ci` is not less than the lanes.
 #[inline(always)]
-unsafe fn transform_input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+unsafe fn transform_input<S: Lanes, P: Inputs<IN>, const IN: usize>(
     simd: S,
     ci: usize,
     pixel: impl Fn(usize, usize) -> *const f32,
@@ -293,13 +210,13 @@ unsafe fn transform_input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, cons
                 // SAFETY: by the contract, as a vector from `channel` ends with the channels.
                 *d = unsafe { simd.load(pixel(y, x).wrapping_add(channel)) };
             }
-            for (row, transformed) in columns.iter_mut().zip(F::input(simd, d)) {
+            for (row, transformed) in columns.iter_mut().zip(P::input(simd, d)) {
                 row[x] = transformed;
             }
         }
         let mut to = out.wrapping_add(channel);
         for row in columns {
-            for (x, value) in F::input(simd, row).into_iter().enumerate() {
+            for (x, value) in P::input(simd, row).into_iter().enumerate() {
                 // SAFETY: by the contract.
                 unsafe { simd.store(to.wrapping_add(x * ci), value) };
             }
@@ -310,14 +227,14 @@ unsafe fn transform_input<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, cons
 
 /// The channels of each pixel of a tile.
 #[inline(always)]
-fn pixels<'a, const IN: usize, const OUT: usize>(job: &InputTiles<'a>) -> [[&'a [f32]; IN]; IN] {
+fn pixels<'a, const IN: usize>(job: &InputTiles<'a>) -> [[&'a [f32]; IN]; IN] {
     let [height, width, depth] = job.geometry.input;
     let at = [job.tile / job.tiles_across, job.tile % job.tiles_across];
     let mut pixels = [[job.zeros; IN]; IN];
     for (dy, row) in pixels.iter_mut().enumerate() {
-        let y = (at[0] * OUT + dy).wrapping_sub(job.geometry.pad_before[0]);
+        let y = (at[0] * job.step + dy).wrapping_sub(job.geometry.pad_before[0]);
         for (dx, pixel) in row.iter_mut().enumerate() {
-            let x = (at[1] * OUT + dx).wrapping_sub(job.geometry.pad_before[1]);
+            let x = (at[1] * job.step + dx).wrapping_sub(job.geometry.pad_before[1]);
             if y < height && x < width {
                 let first = (y * width + x) * depth;
                 *pixel = &job.input[first + job.channels.start..first + job.channels.end];
@@ -328,7 +245,7 @@ fn pixels<'a, const IN: usize, const OUT: usize>(job: &InputTiles<'a>) -> [[&'a 
 }
 
 #[inline(always)]
-fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+fn output<S: Lanes, F: Results<IN, OUT>, const IN: usize, const OUT: usize>(
     simd: S,
     job: &OutputTiles<'_>,
     out: &Shared<'_, f32>,
@@ -364,7 +281,7 @@ fn output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
 /// # Safety
 /// `store` writes those only that are in the result.
 #[inline(always)]
-unsafe fn transform_output<S: Lanes, F: Filtering<IN, OUT>, const IN: usize, const OUT: usize>(
+unsafe fn transform_output<S: Lanes, F: Results<IN, OUT>, const IN: usize, const OUT: usize>(
     simd: S,
     job: &OutputTiles<'_>,
     to: *mut f32,

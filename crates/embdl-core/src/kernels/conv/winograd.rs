@@ -1,4 +1,4 @@
-//! Float convolutions 3x3 of stride 1 by Winograd's minimal filtering F(4x4, 3x3) and F(6x6, 3x3).
+//! Float convolutions 3x3 and 5x5 of stride 1 by Winograd's minimal filtering F(4x4, 3x3), F(6x6, 3x3) and F(4x4, 5x5).
 //!
 //! ```text
 //! weights, once:  U[xi] = (G w G^T)[xi], one matrix [ci, n] for each of the 36 (64) positions xi of a tile
@@ -8,8 +8,8 @@
 //!     for each tile:  out = clamp(A^T M A + bias)                           4x4 (6x6) pixels
 //! ```
 //!
-//! Instead of 9 products an output takes 36/16 = 2.25 (64/36 = 1.78), and the transforms. V and M of a block of tiles live
-//! in scratch. A large block reads U less often, a small one keeps V and M in a nearer cache: [`Blocks::new`] weighs one
+//! Instead of 9 products an output takes 36/16 = 2.25 (64/36 = 1.78), instead of 25 it takes 64/16 = 4, and the transforms. V
+//! and M of a block of tiles live in scratch. A large block reads U less often, a small one keeps V and M in a nearer cache: [`Blocks::new`] weighs one
 //! against the other. Rows of V are padded by a cache line, because
 //! distances that are powers of two would put all rows of a tile of GEMM into the same few sets of the cache.
 //!
@@ -29,7 +29,7 @@ const ROW_PAD: usize = 16;
 /// What transforms and memory cost at a level, in products of GEMM an element; measured with `kernels_bench conv`.
 #[derive(Clone, Copy, Debug)]
 pub struct Costs {
-    /// To make an element of V or to use one of M, by F(4x4) and by F(6x6).
+    /// To make an element of V or to use one of M, with 6x6 and with 8x8 inputs.
     pub transform: [f32; 2],
     /// To read an element from beyond the second-level cache, and from beyond the third.
     pub read: [f32; 2],
@@ -80,7 +80,7 @@ impl Blocks {
             let products = (positions * rows.max(count)) as f32 * (ci * n) as f32;
             let u = (positions * ci * n) as f32;
             let elements = (positions * count * (ci + n)) as f32;
-            let transform = costs.transform[usize::from(size == Size::F6)];
+            let transform = costs.transform[usize::from(size.inputs() == 8)];
             let working_set = 4 * positions * block * (ci + n);
             let moved = costs.of_reading(4 * positions * ci * n) * u * blocks as f32
                 + costs.of_reading(working_set) * elements;
@@ -142,7 +142,9 @@ impl<K: ConvLevel> Winograd<K> {
         let mut packed: Vec<PackedF32> =
             (0..problem.groups * positions).map(|_| PackedF32::zeros(&[], n, ci, tile)).collect();
         let mut transformed = vec![0.0; positions * ci];
-        for (channel, filter) in weights.weights.chunks_exact(9 * ci).enumerate() {
+        for (channel, filter) in
+            weights.weights.chunks_exact(size.taps() * size.taps() * ci).enumerate()
+        {
             size.transform_filter(filter, &mut transformed);
             let group = &mut packed[channel / n * positions..][..positions];
             for (packed, row) in group.iter_mut().zip(transformed.chunks_exact(ci)) {
@@ -181,6 +183,7 @@ impl<K: ConvLevel> Winograd<K> {
                 geometry: &self.problem.geometry,
                 tiles_across,
                 tile: first + tile,
+                step: size.out(),
                 input,
                 channels: group * ci..(group + 1) * ci,
                 zeros: &self.zeros,

@@ -158,6 +158,23 @@ pub(crate) unsafe fn multiply_bytes<
     // Sums in registers, whatever the caller does with them.
     let mut local = *sums;
     let mut group = 0;
+    // Where weights are for one row alone, widening them takes longer than a second product.
+    while S::SHUFFLES && M == 1 && PRODUCTS == WIDENED && group + 4 <= groups {
+        let mut nibbles = [0_u8; 32];
+        // SAFETY: group + 4 <= groups, and twice the sixteen bytes that a vector has where shuffles are for broadcasts.
+        let x = unsafe {
+            let [low, high] = simd.nibbles(simd.load_bytes(rows[0].add(4 * group)));
+            simd.store_bytes(nibbles.as_mut_ptr(), low);
+            simd.store_bytes(nibbles.as_mut_ptr().add(16), high);
+            [simd.broadcasts(nibbles.as_ptr()), simd.broadcasts(nibbles.as_ptr().add(16))]
+        };
+        // SAFETY: as above.
+        let w = [0, 1, 2, 3].map(|g| unsafe { load::<S, NV>(simd, weights, group + g) });
+        for (v, sum) in local[0].iter_mut().enumerate() {
+            *sum = simd.dot_nibbles(*sum, x, w.map(|w| w[v]));
+        }
+        group += 4;
+    }
     while S::SHUFFLES && group + 4 <= groups {
         for (row, sums) in rows.iter().zip(&mut local) {
             // SAFETY: group + 4 <= groups.
