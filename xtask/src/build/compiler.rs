@@ -82,7 +82,8 @@ fn with_libc(triple: &str, profile: &str) -> Result<(Command, String, String)> {
         }
     };
     let compiler = small(compiler, profile);
-    let mut flags = Vec::new();
+    // Generic code is often the same for several types; the linker keeps one copy.
+    let mut flags = vec!["-Clink-arg=--icf=all".to_owned()];
     if compiler.builds_std() {
         flags.push(NO_UNWINDING.to_owned());
         // musl needs 128-bit floats, which only the compiled copy of the compiler's own library has.
