@@ -95,7 +95,7 @@ impl Kernels for ArmKernels {
                 "gemm_qu8_ellw_1x16c128__dotprod"
             }
             (KernelKind::BlocksF32, _) => "gemm_f32_blkw_8x4__neon",
-            (KernelKind::BlocksQ8, Level::Neon(_)) => "gemm_qu8_blkw_8x2c8__neon",
+            (KernelKind::BlocksQ8, Level::Neon(_)) => "gemm_qu8_blkw_6x2c8__neon",
             (KernelKind::BlocksQ8, Level::Dotprod(_) | Level::I8mm(_)) => {
                 "gemm_qu8_blkw_8x4c4__dotprod"
             }

@@ -9,7 +9,7 @@
 //!
 //! Integers on NEON: a block is eight columns of two channels, of which `smull` and `smlal` sum as many as fit 16 bits before
 //! `sadalp` widens them. With `sdot` it is four columns of four channels, and a load (`ld1r`) brings four bytes to all lanes.
-//! Floats: one column of four channels. Eight rows share what is read of a block.
+//! Floats: one column of four channels. Six or eight rows share what is read of a block.
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -26,24 +26,13 @@ pub(super) const TILE_NEON: Tile = Tile { nr: 2, kr: 8 };
 /// Blocks of integers for `sdot`.
 pub(super) const TILE_DOTPROD: Tile = Tile { nr: 4, kr: 4 };
 
-/// Rows of a tile.
-const ROWS: usize = 8;
+// Tiles have as many rows as fit the registers, or one: those between would take some kilobytes of a small program, and save
+// instructions in the last rows of a layer only.
 
-/// Runs `$call` with `$m` rows, eight or one, and gives them. Tiles between would take some kilobytes of a small program, and
-/// save instructions in the last rows of a layer only.
-macro_rules! largest_tile {
-    ($left:expr, |$m:ident| $call:expr) => {
-        match $left {
-            8.. => largest_tile!(@rows 8, $m, $call),
-            _ => largest_tile!(@rows 1, $m, $call),
-        }
-    };
-    (@rows $rows:literal, $m:ident, $call:expr) => {{
-        const $m: usize = $rows;
-        $call;
-        $m
-    }};
-}
+/// Rows of a tile of floats, and of integers by `sdot`.
+const ROWS: usize = 8;
+/// Rows of a tile by `smull`, whose sums take four registers a row.
+const ROWS_NEON: usize = 6;
 
 /// Block-sparse float weights.
 ///
@@ -58,12 +47,16 @@ pub(super) fn blocks_f32(job: &RowsF32<'_, BlocksF32>, out: &mut [f32]) {
     let mut first = 0;
     while first < m {
         let lhs = &job.lhs[first * k..];
-        first += largest_tile!(m - first, |M| {
-            let out = &mut out[first * n..][..M * n];
-            for panel in 0..job.weights.panels() {
-                tile_f32::<M>(job, panel, &lhs[..M * k], out);
+        let rows = if m - first < ROWS { 1 } else { ROWS };
+        let (lhs, out) = (&lhs[..rows * k], &mut out[first * n..][..rows * n]);
+        for panel in 0..job.weights.panels() {
+            if rows == 1 {
+                tile_f32::<1>(job, panel, lhs, out);
+            } else {
+                tile_f32::<ROWS>(job, panel, lhs, out);
             }
-        });
+        }
+        first += rows;
     }
 }
 
@@ -107,8 +100,8 @@ pub(super) fn blocks_q8_neon(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
     assert!(job.weights.tile() == TILE_NEON, "blocks of {:?}", job.weights.tile());
     // 128 times the largest weight, as often as it fits 16 bits.
     match job.weights.max_abs() {
-        0..=63 => run(job, out, Quads::<4>),
-        64..=127 => run(job, out, Quads::<2>),
+        0..=63 => run::<_, ROWS_NEON>(job, out, Quads::<4>),
+        64..=127 => run::<_, ROWS_NEON>(job, out, Quads::<2>),
         // Symmetric weights have no -128; where one is, two products may exceed 16 bits.
         _ => embdl_core::kernels::blocks::blocks_q8(job, out),
     }
@@ -121,7 +114,7 @@ pub(super) fn blocks_q8_neon(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn blocks_q8_dotprod(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>) {
     assert!(job.weights.tile() == TILE_DOTPROD, "blocks of {:?}", job.weights.tile());
-    run(job, out, Dots);
+    run::<_, ROWS>(job, out, Dots);
 }
 
 /// How four channels are multiplied.
@@ -138,24 +131,28 @@ trait Products: Copy {
     ) -> [int32x4_t; M];
 }
 
-/// Runs a job.
+/// Runs a job in tiles of `ROWS` rows.
 #[target_feature(enable = "neon")]
 #[inline]
-fn run<P: Products>(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>, products: P) {
+fn run<P: Products, const ROWS: usize>(job: &RowsQ8<'_, BlocksQ8>, out: OutQ8<'_>, products: P) {
     let (m, n, k) = (job.m, job.weights.n(), job.weights.k());
     let mut sink = Sink::new(out);
     assert!(job.lhs.len() >= m * k, "{} inputs are not {m} rows of {k}", job.lhs.len());
     assert!(sink.len() >= m * n, "{} results are not {m} rows of {n}", sink.len());
     let mut flipped = Row::new();
-    let most = (Row::MAX / k.max(1)).clamp(1, ROWS);
+    let most = if ROWS * k <= Row::MAX { ROWS } else { 1 };
     let mut first = 0;
     while first < m {
         let lhs = &job.lhs[first * k..];
         let at = first * n;
-        first += largest_tile!(most.min(m - first), |M| {
-            flipped.fill(&lhs[..M * k]);
-            tile_q8::<P, M>(job.weights, &flipped, &mut sink, at, products);
-        });
+        let rows = if m - first < most { 1 } else { most };
+        flipped.fill(&lhs[..rows * k]);
+        if rows == 1 {
+            tile_q8::<P, 1>(job.weights, &flipped, &mut sink, at, products);
+        } else {
+            tile_q8::<P, ROWS>(job.weights, &flipped, &mut sink, at, products);
+        }
+        first += rows;
     }
 }
 
@@ -172,16 +169,23 @@ fn tile_q8<P: Products, const M: usize>(
     let (n, k) = (weights.n(), weights.k());
     // SAFETY: the caller filled M rows of k.
     let rows: [*const i8; M] = core::array::from_fn(|r| unsafe { flipped.as_ptr().add(r * k) });
-    for channel in (0..n).step_by(4) {
-        // SAFETY: rows of k, of a job whose level was asserted by its tile.
-        let sums = unsafe { products.sums(weights, channel, rows) };
-        let count = (n - channel).min(4);
-        let bias = whole(&weights.bias()[channel..]);
-        let flips = vshlq_n_s32::<7>(whole(&weights.row_sums()[channel..]));
-        let plus = vaddq_s32(bias, flips);
-        let multipliers = sink.multipliers::<1>(channel);
-        for (r, sum) in sums.into_iter().enumerate() {
-            sink.store(at + r * n + channel, count, &[vaddq_s32(sum, plus)], &multipliers);
+    // Eight channels, because storing them takes hardly longer than storing four.
+    for channel in (0..n).step_by(8) {
+        let mut sums = [[vdupq_n_s32(0); 2]; M];
+        for half in 0..(n - channel).div_ceil(4).min(2) {
+            let channel = channel + 4 * half;
+            // SAFETY: rows of k, of a job whose level was asserted by its tile.
+            let of_half = unsafe { products.sums(weights, channel, rows) };
+            let bias = whole(&weights.bias()[channel..]);
+            let flips = vshlq_n_s32::<7>(whole(&weights.row_sums()[channel..]));
+            let plus = vaddq_s32(bias, flips);
+            for (sums, sum) in sums.iter_mut().zip(of_half) {
+                sums[half] = vaddq_s32(sum, plus);
+            }
+        }
+        let multipliers = sink.multipliers::<2>(channel);
+        for (r, sums) in sums.into_iter().enumerate() {
+            sink.store(at + r * n + channel, (n - channel).min(8), &sums, &multipliers);
         }
     }
 }
@@ -190,9 +194,11 @@ fn tile_q8<P: Products, const M: usize>(
 #[target_feature(enable = "neon")]
 #[inline]
 fn whole(numbers: &[i32]) -> int32x4_t {
+    if let Some(four) = numbers.first_chunk::<4>() {
+        return load_i32(four);
+    }
     let mut padded = [0; 4];
-    let count = numbers.len().min(4);
-    padded[..count].copy_from_slice(&numbers[..count]);
+    padded[..numbers.len()].copy_from_slice(numbers);
     load_i32(&padded)
 }
 
@@ -235,27 +241,47 @@ unsafe fn pairs<const M: usize, const CHAIN: usize>(
     let mut sums = [[vdupq_n_s32(0); 2]; M];
     let blocks = values.as_chunks::<16>().0;
     assert!(blocks.len() == offsets.len());
-    for (blocks, offsets) in blocks.chunks(CHAIN).zip(offsets.chunks(CHAIN)) {
-        let mut words = [[vdupq_n_s16(0); 2]; M];
-        for (step, (block, &offset)) in blocks.iter().zip(offsets).enumerate() {
-            // SAFETY: sixteen weights; columns within the rows by the contract.
-            unsafe {
-                let w = [vld1_s8(block.as_ptr()), vld1_s8(block[8..].as_ptr())];
-                for (words, row) in words.iter_mut().zip(rows) {
-                    let x = vld1_s8(row.add(usize::from(offset)));
-                    for (word, w) in words.iter_mut().zip(w) {
-                        *word = if step == 0 { vmull_s8(x, w) } else { vmlal_s8(*word, x, w) };
-                    }
+    let ((chains, blocks), (offsets_of_chains, offsets)) =
+        (blocks.as_chunks::<CHAIN>(), offsets.as_chunks::<CHAIN>());
+    for (blocks, offsets) in chains.iter().zip(offsets_of_chains) {
+        // SAFETY: columns within the rows by the contract.
+        unsafe { chain(&mut sums, blocks, offsets, rows) };
+    }
+    // SAFETY: as above.
+    unsafe { chain(&mut sums, blocks, offsets, rows) };
+    sums
+}
+
+/// Adds blocks whose sums fit 16 bits.
+///
+/// # Safety
+/// Each row must have the columns.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn chain<const M: usize>(
+    sums: &mut [[int32x4_t; 2]; M],
+    blocks: &[[i8; 16]],
+    offsets: &[u16],
+    rows: [*const i8; M],
+) {
+    let mut words = [[vdupq_n_s16(0); 2]; M];
+    for (block, &offset) in blocks.iter().zip(offsets) {
+        // SAFETY: sixteen weights; columns within the rows by the contract.
+        unsafe {
+            let w = [vld1_s8(block.as_ptr()), vld1_s8(block[8..].as_ptr())];
+            for (words, row) in words.iter_mut().zip(rows) {
+                let x = vld1_s8(row.add(usize::from(offset)));
+                for (word, w) in words.iter_mut().zip(w) {
+                    *word = vmlal_s8(*word, x, w);
                 }
             }
         }
-        for (sums, words) in sums.iter_mut().zip(words) {
-            for (sum, word) in sums.iter_mut().zip(words) {
-                *sum = vpadalq_s16(*sum, word);
-            }
+    }
+    for (sums, words) in sums.iter_mut().zip(words) {
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = vpadalq_s16(*sum, word);
         }
     }
-    sums
 }
 
 /// By `sdot`.

@@ -37,7 +37,7 @@ const NEON: RowCosts = RowCosts {
     dense: [0.22, 0.21],
     sparse: [5.5, 2.8, 90.0],
     slices: [32.0, 90.0],
-    blocks: [9.0, 4.5, 60.0],
+    blocks: [9.0, 4.05, 86.0],
     index: 0.36,
 };
 
