@@ -1,11 +1,14 @@
 //! The CUDA runtime: Jetson TX2 and every newer NVIDIA GPU, by the driver alone. Never depends on another runtime.
 
 mod cost;
+mod counts;
 pub mod detect;
 mod draft;
 mod driver;
+pub mod forecast;
 mod gpu;
 pub mod kernels;
+mod layout;
 mod load;
 mod lower;
 pub mod params;
