@@ -5,7 +5,6 @@ use std::sync::Arc;
 use embdl_core::model::Model;
 use embdl_core::runtime::{LoadOptions, MemoryUse, NodeProfile, Profile, RuntimeError, TensorSpec};
 
-use crate::cost::Speed;
 use crate::draft::{ALIGNMENT, Draft, Places};
 use crate::driver::{DeviceMemory, Pinned, Stream};
 use crate::gpu::Gpu;
@@ -17,18 +16,16 @@ pub(crate) fn load(
     gpu: &Arc<Gpu>,
     model: &Model<'_>,
     options: &LoadOptions,
-    dp4a: bool,
+    choices: &Choices,
 ) -> Result<JetsonSession, RuntimeError> {
     // A lost device is told here, before anything is done in vain.
     drop(gpu.device.enter()?);
     let is_integrated = gpu.device.facts.is_integrated;
     let layout = Layout::new(model, options, is_integrated)?;
     let Layout { arena_bytes, copied_bytes, pinned_bytes, .. } = layout;
-    let choices =
-        Choices { dp4a, half_weights: gpu.half_weights, speed: Speed::of(&gpu.device.facts) };
     let counting = layout.nowhere();
     for resolver in layout.nodes(model) {
-        Lowering { resolver, options, choices: &choices, places: &counting }.drafts()?;
+        Lowering { resolver, options, choices, places: &counting }.drafts()?;
     }
     let [weight_bytes, scratch_bytes] = counting.counted();
     let scratch_bytes = scratch_bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
@@ -58,7 +55,7 @@ pub(crate) fn load(
     let mut steps = Vec::new();
     let mut profile = Profile { nodes: Vec::with_capacity(model.nodes.len()) };
     for (node, resolver) in layout.nodes(model).enumerate() {
-        let lowering = Lowering { resolver, options, choices: &choices, places: &places };
+        let lowering = Lowering { resolver, options, choices, places: &places };
         let drafts = lowering.drafts()?;
         profile.nodes.push(unmeasured(&lowering, &drafts));
         for draft in &drafts {
