@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 mod count;
+pub(crate) mod gpu;
 mod models;
 mod peers;
 mod picture;
@@ -20,6 +21,7 @@ mod sensors;
 use models::{Network, Precision};
 use peers::Circumstances;
 use place::Place;
+pub(crate) use records::{Provenance, append};
 use sensors::Sensors;
 
 /// Measure the latency of models and print a table.
