@@ -217,7 +217,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}", table(&measurements, Target::read(&args.target)?.max_size.arena)?);
     if let Some(file) = &args.json {
         let records: Vec<Value> = measurements.iter().flat_map(Measurement::flat).collect();
-        records::append(file, &records)?;
+        append(file, &records)?;
         say(format!("appended {} records to {}", records.len(), file.display()));
     }
     // What an emulator says is of no interest later.

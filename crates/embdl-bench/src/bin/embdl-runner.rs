@@ -47,6 +47,16 @@ Examples:
   embdl-runner check embdl
 ";
 
+/// A line of `list`.
+#[derive(serde::Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    choice: RuntimeChoice,
+    /// Of a GPU, which is another than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
+}
+
 #[derive(Default)]
 struct Arguments {
     command: String,
@@ -70,11 +80,8 @@ fn main() -> Result<()> {
     match arguments.command.as_str() {
         "list" => {
             for choice in wanted(&arguments)? {
-                let mut listed = serde_json::to_value(&choice)?;
-                if choice.is_gpu() {
-                    listed["machine"] = serde_json::to_value(Machine::of(&choice))?;
-                }
-                println!("{listed}");
+                let machine = choice.is_gpu().then(|| Machine::of(&choice));
+                println!("{}", serde_json::to_string(&Listed { choice, machine })?);
             }
             Ok(())
         }
