@@ -6,7 +6,7 @@ use embdl_core::runtime::{LoadOptions, RuntimeError};
 
 use crate::cost::{Counts, JETSON_TX2, Seconds, Speed, Work};
 use crate::layout::Layout;
-use crate::lower::{Choices, Lowering, len_bytes};
+use crate::lower::{Choices, Lowering};
 
 /// What one run counts, and what it would take at least: every launch at the full rate of the lanes or of the memory, whichever
 /// is longer, after the gap that follows the launch before it. The host's part is left out: starting a run, waiting for it.
@@ -72,7 +72,7 @@ pub fn jetson_tx2(
     }
     for &value in &model.outputs {
         // Read on the device and written to memory that the host sees.
-        let bytes = 2 * len_bytes(&layout.types[value]) as u64;
+        let bytes = 2 * layout.types[value].len_bytes() as u64;
         let copy = Work { counts: Counts { macs: 0, bytes }, lanes: 1, blocks: 1 };
         forecast.add(&speed, &copy);
     }

@@ -7,7 +7,6 @@ use embdl_core::runtime::{LoadOptions, RuntimeError};
 use embdl_core::tensor::ValueType;
 
 use crate::draft::{ALIGNMENT, MAX_COUNT, Places};
-use crate::lower::len_bytes;
 use crate::params::Address;
 use crate::session::Port;
 
@@ -99,7 +98,7 @@ fn ports(values: &[usize], types: &[ValueType]) -> Option<Vec<Port>> {
     let mut ports = Vec::with_capacity(values.len());
     let mut at = 0_usize;
     for &value in values {
-        let len = len_bytes(&types[value]);
+        let len = types[value].len_bytes();
         ports.push(Port { at, len });
         at = at.checked_add(len.checked_next_multiple_of(ALIGNMENT)?)?;
     }

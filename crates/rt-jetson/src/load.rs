@@ -9,7 +9,7 @@ use crate::draft::{ALIGNMENT, Draft, Places};
 use crate::driver::{DeviceMemory, Pinned, Stream};
 use crate::gpu::Gpu;
 use crate::layout::{Layout, at};
-use crate::lower::{Choices, Lowering, address_of, len_bytes, unwritten};
+use crate::lower::{Choices, Lowering, address_of};
 use crate::session::{Ends, JetsonSession, Port, Step};
 
 pub(crate) fn load(
@@ -62,12 +62,12 @@ pub(crate) fn load(
             upload(gpu, &stream, draft)?;
             steps.push(Step { node, launch: gpu.launch(draft)? });
         }
-        release(&lowering);
+        lowering.release(options);
     }
     assert!(places.counted()[0] == weight_bytes, "lowering twice gave different constants");
     let results = model.outputs.iter().zip(&layout.outputs).map(|(&value, port)| {
         let from = address_of(layout.plan.places[value].as_ref(), &places)
-            .ok_or_else(|| unwritten(&model.name))?;
+            .ok_or_else(|| RuntimeError::unwritten(&model.name))?;
         Ok((from, Port { at: layout.input_bytes + port.at, len: port.len }))
     });
     let ends = Ends {
@@ -102,33 +102,9 @@ fn upload(gpu: &Gpu, stream: &Stream, draft: &Draft<'_>) -> Result<(), RuntimeEr
     gpu.device.enter()?.upload(stream, constants.address, bytes)
 }
 
-/// Gives back the bytes of the node's tensors, which are on the device now.
-fn release(lowering: &Lowering<'_, '_>) {
-    let Some(release) = &lowering.options.release else { return };
-    for id in [lowering.node.weight, lowering.node.bias].into_iter().flatten() {
-        let tensor = &lowering.model.tensors[id];
-        release.release(tensor.symbols.bytes);
-        if let Some(gaps) = &tensor.gaps {
-            release.release(gaps.bytes);
-        }
-    }
-}
-
 /// The profile of a node before it has run.
 fn unmeasured(lowering: &Lowering<'_, '_>, drafts: &[Draft<'_>]) -> NodeProfile {
-    let node = lowering.node;
-    let weight = lowering.weight().map(|weight| weight.shape);
-    let values = node.inputs.iter().chain([&node.output]);
-    let activations: usize = values.map(|&value| len_bytes(&lowering.types[value])).sum();
-    let constants: usize =
-        drafts.iter().filter_map(|draft| draft.constants.as_ref()).map(|c| c.len).sum();
-    let bytes = if drafts.is_empty() { 0 } else { activations + constants };
-    NodeProfile {
-        name: node.name.clone(),
-        op: node.op.name(),
-        kernel: drafts.first().map_or("alias", |draft| draft.name),
-        nanoseconds: 0,
-        macs: node.op.macs(lowering.to().shape, weight),
-        bytes: bytes as u64,
-    }
+    let constants = drafts.iter().filter_map(|draft| draft.constants.as_ref());
+    let bytes = constants.map(|constants| constants.len).sum();
+    lowering.unmeasured(drafts.first().map(|draft| draft.name), bytes)
 }

@@ -6,7 +6,7 @@ use embdl_core::op::ResizeMode;
 use embdl_core::runtime::RuntimeError;
 use embdl_core::tensor::DType;
 
-use super::{Lowering, len_bytes};
+use super::Lowering;
 use crate::counts::moved;
 use crate::draft::{Draft, count};
 use crate::kernels::{
@@ -23,7 +23,7 @@ impl<'l> Lowering<'_, 'l> {
     ) -> Result<Vec<Draft<'l>>, RuntimeError> {
         let out = self.address_of(self.node.output)?;
         let stride: usize = parts.iter().map(|part| part.row).sum();
-        let rows = len_bytes(&self.to()) / stride;
+        let rows = self.to().len_bytes() / stride;
         let is_words = parts.iter().all(|part| part.row.is_multiple_of(4));
         let (kernel, unit) = if is_words { (CONCAT_WORDS, 4) } else { (CONCAT_LEVELS, 1) };
         let mut drafts = Vec::new();
