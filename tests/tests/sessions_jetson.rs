@@ -332,7 +332,11 @@ fn half_weights_take_half_the_memory_and_are_almost_as_good() {
         problem.tolerance = 1e-2;
         let model = problem.net.model();
         bytes[0] += load(&gpu, &model, &LoadOptions::default()).memory().weight_bytes;
-        bytes[1] += load(&half, &model, &LoadOptions::default()).memory().weight_bytes;
+        let of_half = load(&half, &model, &LoadOptions::default()).memory().weight_bytes;
+        bytes[1] += of_half;
+        // The same by the name of a level.
+        let level = LoadOptions { isa: Some("fp16".into()), ..LoadOptions::default() };
+        assert_eq!(load(&gpu, &model, &level).memory().weight_bytes, of_half);
         problem.check(&half, "sm62", false, &mut report);
     }
     report.finish("weights in 16 bits");
