@@ -6,7 +6,7 @@ use std::path::Path;
 use embdl_core::kernels::Reference;
 use embdl_core::model::Model;
 use embdl_core::op::{Activation, Dense, Op};
-use embdl_core::runtime::{LoadOptions, Runtime, RuntimeError, Session, WeightForm};
+use embdl_core::runtime::{LoadOptions, MemoryUse, Runtime, RuntimeError, Session, WeightForm};
 use embdl_core::tensor::Shape;
 use embdl_testkit::Random;
 use embdl_tests::models::{
@@ -14,6 +14,7 @@ use embdl_tests::models::{
 };
 use embdl_tests::net::{Elements, Net, floats as floats_of};
 use embdl_tests::report::Report;
+use rt_jetson::forecast::jetson_tx2;
 use rt_jetson::{Jetson, JetsonOptions};
 use standin_cuda::{Settings, Standin};
 
@@ -124,6 +125,28 @@ fn a_graph_a_list_and_a_card_of_its_own_memory_give_the_same() {
         }
         assert_eq!(standin.held(), 0, "everything is given back");
     }
+}
+
+#[test]
+fn a_forecast_counts_the_launches_and_the_memory_of_a_session() {
+    for (net, input) in [(small(), four()), (lenet5_int8(), vec![image()])] {
+        let model = net.model();
+        let forecast = jetson_tx2(&model, &LoadOptions::default(), false).expect("is planned");
+        let kernels = forecast.launches - model.outputs.len();
+        for (kernels, is_enough) in [(kernels, true), (kernels - 1, false)] {
+            let kernels = i64::try_from(kernels).expect("few");
+            let standin = driver(Settings { kernels, ..Settings::default() });
+            let gpu = open(&standin).expect("opens");
+            let mut session = load(&gpu, &model, &LoadOptions::default());
+            let MemoryUse { weight_bytes, arena_bytes, scratch_bytes, .. } = session.memory();
+            assert_eq!(forecast.memory_bytes, weight_bytes + arena_bytes + scratch_bytes);
+            assert_eq!(run(&mut *session, &input).is_ok(), is_enough, "{kernels} kernels");
+        }
+    }
+    let net = small();
+    let little = LoadOptions { max_memory_bytes: 100, ..LoadOptions::default() };
+    let error = jetson_tx2(&net.model(), &little, false).unwrap_err();
+    assert!(matches!(error, RuntimeError::TooLarge { allowed: 100, .. }), "{error}");
 }
 
 #[test]
@@ -309,7 +332,11 @@ fn half_weights_take_half_the_memory_and_are_almost_as_good() {
         problem.tolerance = 1e-2;
         let model = problem.net.model();
         bytes[0] += load(&gpu, &model, &LoadOptions::default()).memory().weight_bytes;
-        bytes[1] += load(&half, &model, &LoadOptions::default()).memory().weight_bytes;
+        let of_half = load(&half, &model, &LoadOptions::default()).memory().weight_bytes;
+        bytes[1] += of_half;
+        // The same by the name of a level.
+        let level = LoadOptions { isa: Some("fp16".into()), ..LoadOptions::default() };
+        assert_eq!(load(&gpu, &model, &level).memory().weight_bytes, of_half);
         problem.check(&half, "sm62", false, &mut report);
     }
     report.finish("weights in 16 bits");

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 mod count;
+pub(crate) mod gpu;
 mod models;
 mod peers;
 mod picture;
@@ -20,6 +21,7 @@ mod sensors;
 use models::{Network, Precision};
 use peers::Circumstances;
 use place::Place;
+pub(crate) use records::{Provenance, append};
 use sensors::Sensors;
 
 /// Measure the latency of models and print a table.
@@ -215,7 +217,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}", table(&measurements, Target::read(&args.target)?.max_size.arena)?);
     if let Some(file) = &args.json {
         let records: Vec<Value> = measurements.iter().flat_map(Measurement::flat).collect();
-        records::append(file, &records)?;
+        append(file, &records)?;
         say(format!("appended {} records to {}", records.len(), file.display()));
     }
     // What an emulator says is of no interest later.

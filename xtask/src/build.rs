@@ -1,5 +1,6 @@
 //! `cargo xtask build`: the programs that go to a target, with their sizes against the target's budget.
 mod compiler;
+mod tarball;
 
 use crate::elf;
 use crate::process::{output, run as run_shown};
@@ -29,6 +30,8 @@ Examples:
   cargo xtask build --target aarch64 --static        (a runner for any 64-bit Arm Linux: it needs no library there)
   cargo xtask build --target aarch64 --glibc 2.27
   cargo xtask build --target jetson-tx2              (glibc 2.27, with the CUDA runtime)
+  cargo xtask build --target jetson-tx2 --model lenet-5.embdl --model vgg-16.embdl
+                                                     (the same, with these in the archive that goes to the board)
   cargo xtask build --target armv6 --static          (a runner for a Raspberry Pi Zero, which speaks to a Neural Compute Stick)")]
 pub(crate) struct Args {
     /// A page of `targets/`: host, aarch64, atom.
@@ -40,6 +43,9 @@ pub(crate) struct Args {
     /// The oldest glibc to run on, such as 2.27; the linker for it, zig, is fetched from PyPI.
     #[arg(long, value_name = "VERSION", conflicts_with = "is_static")]
     glibc: Option<String>,
+    /// A model for the archive that targets with a GPU get beside the runner, whose run.sh times all of them there.
+    #[arg(long, value_name = "FILE")]
+    model: Vec<PathBuf>,
     /// A program that needs no library of the board: with musl, or else with glibc in it.
     #[arg(long = "static")]
     is_static: bool,
@@ -56,6 +62,13 @@ pub(crate) struct Programs {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let target = Target::read(&args.target)?;
+    let script = tarball::script(&target);
+    if script.is_none() && !args.model.is_empty() {
+        bail!(
+            "--model is for targets with an archive; `cargo xtask flash` puts models onto {}",
+            args.target
+        );
+    }
     let libc = match args.glibc.as_ref().or(target.glibc.as_ref()) {
         _ if args.is_static => Libc::Static,
         Some(version) => Libc::Glibc(version),
@@ -94,6 +107,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if libc == Libc::Static && needs != elf::Needs::Nothing && program == &programs.runner {
             bail!("{} is not static: {needs}", program.display());
         }
+    }
+    if let Some(script) = script {
+        tarball::pack(&args.target, &programs.runner, &args.model, script)?;
     }
     Ok(())
 }
@@ -135,9 +151,24 @@ pub(crate) fn runner(name: &str) -> Result<PathBuf> {
     Ok(build_programs(&[RUNNER], &target, BOARD, libc)?.swap_remove(0))
 }
 
+/// Builds the programs for this machine with a feature of the runner that they go without elsewhere; `embdl` only where it is
+/// asked for, since it takes minutes.
+pub(crate) fn host_with(feature: &str, has_command: bool) -> Result<Programs> {
+    let mut target = Target::read("host")?;
+    target.runner_features.push(feature.to_owned());
+    of_programs(build_programs(wanted(has_command), &target, RELEASE, Libc::OfCompiler)?)
+}
+
 fn build(name: &str, target: &Target, profile: &str, libc: Libc<'_>) -> Result<Programs> {
-    let wanted = if name == "host" { &[RUNNER, HOST][..] } else { &[RUNNER] };
-    let mut built = build_programs(wanted, target, profile, libc)?.into_iter();
+    of_programs(build_programs(wanted(name == "host"), target, profile, libc)?)
+}
+
+const fn wanted(has_command: bool) -> &'static [(&'static str, &'static str)] {
+    if has_command { &[RUNNER, HOST] } else { &[RUNNER] }
+}
+
+fn of_programs(built: Vec<PathBuf>) -> Result<Programs> {
+    let mut built = built.into_iter();
     let runner = built.next().context("no runner was built")?;
     Ok(Programs { runner, embdl: built.next() })
 }

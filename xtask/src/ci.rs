@@ -102,7 +102,7 @@ fn tidied() -> Result<Option<&'static str>> {
 fn clippy() -> Result<Option<&'static str>> {
     setup::component("clippy")?;
     // What is left out of builds by default is looked at all the same.
-    let features = "embdl-tests/jetson,embdl-tests/wgpu,embdl-bench/wgpu,embdl-bench/jetson,embdl-bench/myriad,rt-myriad/usb";
+    let features = "embdl-tests/gpu,embdl-tests/jetson,embdl-tests/wgpu,embdl-bench/wgpu,embdl-bench/jetson,embdl-cli/jetson,embdl-bench/myriad,rt-myriad/usb";
     let mut command = cargo();
     command.args(["clippy", "--workspace", "--all-targets"]).args(["--features", features]);
     run_shown(command.args(["--", "-Dwarnings"]))?;

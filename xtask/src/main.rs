@@ -11,6 +11,7 @@ mod codegen;
 mod demo;
 mod elf;
 mod flash;
+mod gpu_test;
 mod mca;
 mod onnx;
 mod photographs;
@@ -27,6 +28,7 @@ mod udev;
 mod workspace;
 
 use clap::Parser;
+use std::process::ExitCode;
 
 /// The commands of embeddedDL: from a fresh machine to a compressed network that runs on two instruction sets.
 #[derive(Parser)]
@@ -41,13 +43,14 @@ enum Command {
     Bench(Box<bench::Args>),
     Board(board::Args),
     Flash(flash::Args),
+    GpuTest(gpu_test::Args),
     Mca(mca::Args),
     Tidy(tidy::Args),
     Udev(udev::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+fn main() -> anyhow::Result<ExitCode> {
+    let done = match Command::parse() {
         Command::Setup(args) => setup::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
@@ -57,10 +60,12 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Board(args) => board::run(&args),
         Command::Flash(args) => flash::run(&args),
+        Command::GpuTest(args) => return gpu_test::run(&args),
         Command::Mca(args) => mca::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Udev(args) => udev::run(&args),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -93,19 +93,24 @@ pub(crate) fn host(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Cargo's arguments that add the suite on the GPU runtimes, where its package is tested: on NVIDIA's by an interpreter, on the
-/// other one where a Vulkan driver can be had.
+/// Cargo's arguments that add what is about GPUs, where its package is tested: the command's model of a Jetson TX2; the suite on
+/// NVIDIA's runtime by an interpreter, on the other one where a Vulkan driver can be had.
 fn gpu(only: &[String]) -> Vec<String> {
-    if !only.is_empty() && !only.iter().any(|name| name == "embdl-tests") {
-        return Vec::new();
+    let is_tested = |package: &str| only.is_empty() || only.iter().any(|name| name == package);
+    let mut features = Vec::new();
+    if is_tested("embdl-cli") {
+        features.push("embdl-cli/jetson");
     }
-    match setup::vulkan() {
-        None => vec!["--features".into(), "embdl-tests/jetson,embdl-tests/wgpu".into()],
-        Some(reason) => {
-            warn(format!("the suite on the GPU runtime `wgpu` is SKIPPED: {reason}"));
-            vec!["--features".into(), "embdl-tests/jetson".into()]
+    if is_tested("embdl-tests") {
+        features.push("embdl-tests/jetson");
+        match setup::vulkan() {
+            None => features.push("embdl-tests/wgpu"),
+            Some(reason) => {
+                warn(format!("the suite on the GPU runtime `wgpu` is SKIPPED: {reason}"));
+            }
         }
     }
+    if features.is_empty() { Vec::new() } else { vec!["--features".into(), features.join(",")] }
 }
 
 /// The tests that choose code by the CPU, on the oldest x86 CPU that we serve: an instruction that it lacks ends them.

@@ -41,7 +41,7 @@ impl Machine {
 }
 
 impl Machine {
-    /// The machine that a runtime computes on: a stick is another than this one, and may be emulated.
+    /// The machine that a runtime computes on: a stick is another than this one, and may be emulated; a GPU is named with its driver.
     #[must_use]
     pub fn of(choice: &RuntimeChoice) -> Self {
         let mut machine = Self::detect();
@@ -50,6 +50,17 @@ impl Machine {
             machine.emulated |= sticks.starts_with("emulated");
             machine.cpu = format!("Movidius MA2450 at {}", machine.cpu);
             machine.governor = None;
+        }
+        #[cfg(feature = "jetson")]
+        if choice.runtime == "jetson"
+            && let Ok(gpu) = rt_jetson::Jetson::detect()
+        {
+            let ((major, minor), (chip, of_chip)) = (gpu.driver(), gpu.capability());
+            machine.cpu = format!(
+                "{} (compute capability {chip}.{of_chip}, CUDA {major}.{minor}) at {}",
+                gpu.device(),
+                machine.cpu
+            );
         }
         machine
     }

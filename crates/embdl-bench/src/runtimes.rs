@@ -14,6 +14,12 @@ pub struct RuntimeChoice {
 }
 
 impl RuntimeChoice {
+    /// Whether it computes on a GPU, which takes times of nodes at the cost of the run's.
+    #[must_use]
+    pub fn is_gpu(&self) -> bool {
+        GPUS.contains(&&*self.runtime)
+    }
+
     /// How many of `asked` threads it can be loaded for: the scalar reference has one, and so has a device.
     #[must_use]
     pub fn threads(&self, asked: usize) -> usize {
@@ -39,17 +45,17 @@ pub fn choices() -> Vec<RuntimeChoice> {
 /// Those of the runtimes that can be used here, at every level.
 fn of(names: &[&str]) -> Vec<RuntimeChoice> {
     let there = names.iter().filter_map(|name| open(name).ok());
-    there
-        .flat_map(|runtime| {
-            let mut isas = runtime.capabilities().isas.clone();
-            isas.reverse();
-            let name = runtime.name();
-            isas.into_iter().map(move |isa| RuntimeChoice { runtime: name.into(), isa: isa.into() })
-        })
-        .collect()
+    there.flat_map(|runtime| levels(&*runtime)).collect()
 }
 
-/// Arm's level that computes floats in halves: not among those that a runtime lists, since its results are others.
+/// A runtime at each of its levels, the best one last.
+fn levels(runtime: &dyn Runtime) -> Vec<RuntimeChoice> {
+    let levels = runtime.capabilities().isas.iter().rev();
+    let at = |isa: &&str| RuntimeChoice { runtime: runtime.name().into(), isa: (*isa).into() };
+    levels.map(at).collect()
+}
+
+/// The level that computes floats in halves: not among those that a runtime lists, since its results are others.
 const HALVES: &str = "fp16";
 
 #[cfg(target_arch = "aarch64")]
@@ -63,11 +69,18 @@ fn has_halves() -> bool {
 }
 
 /// No runtime of this machine at a level that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this machine has no such runtime and level; it has: {}", list(.available))]
-pub struct NoSuchRuntime {
-    /// What there is.
-    pub available: Vec<RuntimeChoice>,
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoSuchRuntime {
+    /// None of that name, or not at that level.
+    #[error("this machine has no such runtime and level; it has: {}", list(.available))]
+    Unknown {
+        /// What there is.
+        available: Vec<RuntimeChoice>,
+    },
+    /// The device that was asked for does not open.
+    #[error(transparent)]
+    Device(#[from] RuntimeError),
 }
 
 fn list(choices: &[RuntimeChoice]) -> String {
@@ -80,14 +93,17 @@ fn list(choices: &[RuntimeChoice]) -> String {
 /// fastest runtime at its best level.
 ///
 /// # Errors
-/// If there are none.
+/// If there are none; where a GPU was asked for that does not open, with the reason.
 pub fn chosen(
     runtime: Option<&str>,
     isa: Option<&str>,
 ) -> Result<Vec<RuntimeChoice>, NoSuchRuntime> {
     let mut available = choices();
     if let Some(gpu) = GPUS.into_iter().find(|gpu| runtime == Some(gpu)) {
-        available.extend(of(&[gpu]));
+        available.extend(levels(&*open(gpu)?));
+        if isa == Some(HALVES) && gpu == "jetson" {
+            available.push(RuntimeChoice { runtime: gpu.into(), isa: HALVES.into() });
+        }
     }
     if isa == Some(HALVES) && has_halves() {
         available.push(RuntimeChoice { runtime: "arm".into(), isa: HALVES.into() });
@@ -104,7 +120,7 @@ pub fn chosen(
     let is_level = |choice: &RuntimeChoice| isa.is_none_or(|isa| choice.isa == isa);
     let wanted: Vec<RuntimeChoice> =
         available.iter().filter(|choice| is_wanted(choice) && is_level(choice)).cloned().collect();
-    if wanted.is_empty() { Err(NoSuchRuntime { available }) } else { Ok(wanted) }
+    if wanted.is_empty() { Err(NoSuchRuntime::Unknown { available }) } else { Ok(wanted) }
 }
 
 /// The runtime called `name`; "native" is the fastest one of this machine.
@@ -169,7 +185,8 @@ mod tests {
             if let Ok(gpu) = open(name) {
                 assert_eq!(chosen(Some(name), None).unwrap().len(), gpu.capabilities().isas.len());
             } else {
-                assert!(chosen(Some(name), None).is_err());
+                let error = chosen(Some(name), None).unwrap_err();
+                assert!(matches!(error, NoSuchRuntime::Device(_)), "the reason is told: {error}");
             }
         }
         let error = chosen(Some("reference"), Some("avx2")).unwrap_err();

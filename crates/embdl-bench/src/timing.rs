@@ -20,6 +20,9 @@ pub struct TimingReport {
     pub choice: RuntimeChoice,
     /// Where it ran. Emulated times say nothing about a device.
     pub machine: Machine,
+    /// Samples of a run.
+    #[serde(default = "one")]
+    pub batch: usize,
     /// Runs counted.
     pub runs: usize,
     /// Median in microseconds.
@@ -42,6 +45,11 @@ pub struct TimingReport {
     pub peak_rss_bytes: u64,
     /// Median time of each node, where the session was loaded with a clock.
     pub nodes: Vec<NodeTime>,
+}
+
+/// Of records that were written before there was a choice.
+const fn one() -> usize {
+    1
 }
 
 /// What one node of a model takes.
@@ -120,6 +128,7 @@ pub fn time(
     Ok(TimingReport {
         choice: choice.clone(),
         machine: Machine::of(choice),
+        batch: session.inputs().first().map_or(1, |input| input.kind.shape.dim(0)),
         runs: times.len(),
         median_us,
         min_us: times.iter().copied().fold(f64::MAX, f64::min),

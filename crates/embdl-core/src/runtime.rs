@@ -335,3 +335,11 @@ pub enum RuntimeError {
         found_len: usize,
     },
 }
+
+impl RuntimeError {
+    /// Of a model in which a value is read that no node writes; `at` names the node, or the model.
+    #[must_use]
+    pub fn unwritten(at: &str) -> Self {
+        Self::Invalid { at: at.into(), reason: "a value is read but never written" }
+    }
+}

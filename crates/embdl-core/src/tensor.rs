@@ -193,6 +193,12 @@ impl ValueType {
     pub const fn i32(shape: Shape, scale: f32) -> Self {
         Self { shape, dtype: DType::I32, quant: Some(Quant { scale, zero_point: 0 }) }
     }
+
+    /// Bytes of a value, element behind element.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        self.shape.len() * self.dtype.size_bytes()
+    }
 }
 
 /// Elements of a tensor somebody else owns.
@@ -206,7 +212,17 @@ pub enum TensorRef<'a> {
     I32(&'a [i32]),
 }
 
-impl TensorRef<'_> {
+impl<'a> TensorRef<'a> {
+    /// The elements' bytes, in this machine's order.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::F32(data) => bytemuck::must_cast_slice(data),
+            Self::U8(data) => data,
+            Self::I32(data) => bytemuck::must_cast_slice(data),
+        }
+    }
+
     /// Element type.
     #[must_use]
     pub const fn dtype(&self) -> DType {
@@ -246,6 +262,16 @@ pub enum TensorMut<'a> {
 }
 
 impl TensorMut<'_> {
+    /// The elements' bytes, in this machine's order.
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::F32(data) => bytemuck::must_cast_slice_mut(data),
+            Self::U8(data) => data,
+            Self::I32(data) => bytemuck::must_cast_slice_mut(data),
+        }
+    }
+
     /// Element type.
     #[must_use]
     pub const fn dtype(&self) -> DType {

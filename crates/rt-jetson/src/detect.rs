@@ -15,6 +15,10 @@ pub(crate) const DP4A: &str = "dp4a";
 /// What every chip from the Jetson TX2 on has.
 pub(crate) const SM62: &str = "sm62";
 
+/// Float layers in 16 bits, as by [`JetsonOptions::half_weights`]. Not among the levels that a device lists, since its results are
+/// others: it has to be asked for by name.
+pub const FP16: &str = "fp16";
+
 /// Which device to take, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JetsonOptions {

@@ -5,6 +5,8 @@ use core::ops::Range;
 
 use embdl_core::runtime::RuntimeError;
 
+use crate::cost::{Counts, Work};
+use crate::counts::Counted;
 use crate::kernels::{Kernel, Module};
 use crate::params::{Address, Params};
 
@@ -38,6 +40,8 @@ pub(crate) struct Draft<'l> {
     pub(crate) grid: [u32; 3],
     pub(crate) params: Vec<u64>,
     pub(crate) constants: Option<Constants<'l>>,
+    /// What it does.
+    pub(crate) work: Work,
 }
 
 impl<'l> Draft<'l> {
@@ -45,11 +49,25 @@ impl<'l> Draft<'l> {
     ///
     /// # Errors
     /// If it takes more blocks than there can be.
-    pub(crate) fn new<P: Params>(
+    pub(crate) fn new<P: Counted>(
         name: &'static str,
         kernel: Kernel<P>,
         params: &P,
         constants: Option<Constants<'l>>,
+    ) -> Result<Self, RuntimeError> {
+        Self::counting(name, kernel, params, constants, params.counts())
+    }
+
+    /// A launch of `kernel` that does this, besides reading its constants.
+    ///
+    /// # Errors
+    /// As [`Draft::new`].
+    pub(crate) fn counting<P: Params>(
+        name: &'static str,
+        kernel: Kernel<P>,
+        params: &P,
+        constants: Option<Constants<'l>>,
+        counts: Counts,
     ) -> Result<Self, RuntimeError> {
         let blocks = (kernel.grid)(params);
         let mut grid = [1; 3];
@@ -65,7 +83,13 @@ impl<'l> Draft<'l> {
         bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..size_of::<P>()]
             .copy_from_slice(bytemuck::bytes_of(params));
         let (module, entry, threads) = (kernel.module, kernel.entry, kernel.threads);
-        Ok(Self { name, module, entry, threads, grid, params: words, constants })
+        let read = constants.as_ref().map_or(0, |constants| constants.len as u64);
+        let work = Work {
+            counts: Counts { bytes: counts.bytes.saturating_add(read), ..counts },
+            lanes: kernel.lanes(),
+            blocks: grid.iter().fold(1_u64, |blocks, &axis| blocks.saturating_mul(axis.into())),
+        };
+        Ok(Self { name, module, entry, threads, grid, params: words, constants, work })
     }
 }
 

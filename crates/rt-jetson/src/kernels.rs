@@ -87,6 +87,18 @@ impl<P> Clone for Kernel<P> {
 
 impl<P> Copy for Kernel<P> {}
 
+impl<P> Kernel<P> {
+    /// Multiply-accumulates of one instruction.
+    #[must_use]
+    pub fn lanes(&self) -> u64 {
+        match self.module {
+            Module::Dp4a => 4,
+            _ if self.entry.starts_with("conv_f16_") => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// A kernel without the type of its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {

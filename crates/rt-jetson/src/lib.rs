@@ -1,11 +1,14 @@
 //! The CUDA runtime: Jetson TX2 and every newer NVIDIA GPU, by the driver alone. Never depends on another runtime.
 
 mod cost;
+mod counts;
 pub mod detect;
 mod draft;
 mod driver;
+pub mod forecast;
 mod gpu;
 pub mod kernels;
+mod layout;
 mod load;
 mod lower;
 pub mod params;
@@ -18,8 +21,10 @@ use std::sync::Arc;
 use embdl_core::model::Model;
 use embdl_core::runtime::{Capabilities, LoadOptions, Runtime, RuntimeError, Session};
 
+use cost::Speed;
 pub use detect::JetsonOptions;
 use gpu::Gpu;
+use lower::Choices;
 
 /// An NVIDIA GPU. Sessions share its context and compiled kernels, which end with the last of them.
 #[derive(Clone)]
@@ -90,13 +95,21 @@ impl Runtime for Jetson {
         options: &LoadOptions,
     ) -> Result<Box<dyn Session>, RuntimeError> {
         let asked = options.isa.as_deref().unwrap_or(self.capabilities.isa);
-        if !self.capabilities.isas.contains(&asked) {
+        let is_half = asked == detect::FP16;
+        if !is_half && !self.capabilities.isas.contains(&asked) {
             return Err(RuntimeError::IsaUnavailable {
                 asked: asked.to_owned(),
                 available: self.capabilities.isas.clone(),
             });
         }
-        Ok(Box::new(load::load(&self.gpu, model, options, asked == detect::DP4A)?))
+        // Beside halves, integers are computed as at the best level.
+        let level = if is_half { self.capabilities.isa } else { asked };
+        let choices = Choices {
+            dp4a: level == detect::DP4A,
+            half_weights: is_half || self.gpu.half_weights,
+            speed: Speed::of(&self.gpu.device.facts),
+        };
+        Ok(Box::new(load::load(&self.gpu, model, options, &choices)?))
     }
 }
 

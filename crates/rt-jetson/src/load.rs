@@ -2,77 +2,44 @@
 
 use std::sync::Arc;
 
-use embdl_core::exec::{Resolver, check};
 use embdl_core::model::Model;
-use embdl_core::plan::{ALIGNMENT as PLANNED, Plan};
 use embdl_core::runtime::{LoadOptions, MemoryUse, NodeProfile, Profile, RuntimeError, TensorSpec};
-use embdl_core::tensor::ValueType;
 
-use crate::cost::Speed;
-use crate::draft::{ALIGNMENT, Draft, MAX_COUNT, Places};
+use crate::draft::{ALIGNMENT, Draft, Places};
 use crate::driver::{DeviceMemory, Pinned, Stream};
 use crate::gpu::Gpu;
-use crate::lower::{Choices, Lowering, address_of, len_bytes, unwritten};
+use crate::layout::{Layout, at};
+use crate::lower::{Choices, Lowering, address_of};
 use crate::session::{Ends, JetsonSession, Port, Step};
-
-const _: () = assert!(ALIGNMENT.is_multiple_of(PLANNED), "the plan aligns more than the device");
 
 pub(crate) fn load(
     gpu: &Arc<Gpu>,
     model: &Model<'_>,
     options: &LoadOptions,
-    dp4a: bool,
+    choices: &Choices,
 ) -> Result<JetsonSession, RuntimeError> {
     // A lost device is told here, before anything is done in vain.
     drop(gpu.device.enter()?);
-    let allowed = options.max_memory_bytes;
-    let too_large = |needed| RuntimeError::TooLarge { needed, allowed };
-    let types = check(model, options.batch)?;
-    for kind in &types {
-        if kind.shape.len() > MAX_COUNT {
-            return Err(RuntimeError::TooLarge { needed: kind.shape.len(), allowed: MAX_COUNT });
-        }
-    }
-    let plan = Plan::new(model, &types).ok_or_else(|| too_large(usize::MAX))?;
-    let inputs = ports(&model.inputs, &types).ok_or_else(|| too_large(usize::MAX))?;
-    let outputs = ports(&model.outputs, &types).ok_or_else(|| too_large(usize::MAX))?;
-    let [input_bytes, output_bytes] = [end(&inputs), end(&outputs)];
-    let pinned_bytes = input_bytes.saturating_add(output_bytes);
     let is_integrated = gpu.device.facts.is_integrated;
-    // A device with memory of its own has a copy of the inputs.
-    let copied_bytes = if is_integrated { 0 } else { input_bytes };
-    let arena_bytes = plan.arena_bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
-    // Before the nodes are looked at, whose tables may be as large as what they compute.
-    let needed = arena_bytes.saturating_add(pinned_bytes).saturating_add(copied_bytes);
-    if needed > allowed {
-        return Err(too_large(needed));
-    }
-
-    let choices =
-        Choices { dp4a, half_weights: gpu.half_weights, speed: Speed::of(&gpu.device.facts) };
-    let at = |base: u64, ports: &[Port]| {
-        ports.iter().map(|port| base.wrapping_add(port.at as u64)).collect()
-    };
-    // Anywhere will do to count; not at 0, which is no address.
-    let anywhere = ALIGNMENT as u64;
-    let counting = Places::new(anywhere, at(anywhere, &inputs), [anywhere; 2]);
-    let resolvers =
-        || model.nodes.iter().map(|node| Resolver { model, node, types: &types, plan: &plan });
-    for resolver in resolvers() {
-        Lowering { resolver, options, choices: &choices, places: &counting }.drafts()?;
+    let layout = Layout::new(model, options, is_integrated)?;
+    let Layout { arena_bytes, copied_bytes, pinned_bytes, .. } = layout;
+    let counting = layout.nowhere();
+    for resolver in layout.nodes(model) {
+        Lowering { resolver, options, choices, places: &counting }.drafts()?;
     }
     let [weight_bytes, scratch_bytes] = counting.counted();
     let scratch_bytes = scratch_bytes.checked_next_multiple_of(ALIGNMENT).unwrap_or(usize::MAX);
     let memory = MemoryUse {
         weight_bytes,
         arena_bytes: arena_bytes.saturating_add(copied_bytes),
-        arena_lower_bound_bytes: plan.lower_bound_bytes + copied_bytes,
+        arena_lower_bound_bytes: layout.plan.lower_bound_bytes + copied_bytes,
         scratch_bytes: scratch_bytes.saturating_add(pinned_bytes),
     };
     let needed =
         memory.weight_bytes.saturating_add(memory.arena_bytes).saturating_add(memory.scratch_bytes);
+    let allowed = options.max_memory_bytes;
     if needed > allowed {
-        return Err(too_large(needed));
+        return Err(RuntimeError::TooLarge { needed, allowed });
     }
 
     let stream = Stream::new(&gpu.device)?;
@@ -84,30 +51,31 @@ pub(crate) fn load(
     let constants = copied.wrapping_add(copied_bytes as u64);
     let scratch = constants.wrapping_add(weight_bytes as u64);
     let inputs_at = if is_integrated { pinned.address } else { copied };
-    let places = Places::new(arena, at(inputs_at, &inputs), [constants, scratch]);
+    let places = Places::new(arena, at(inputs_at, &layout.inputs), [constants, scratch]);
     let mut steps = Vec::new();
     let mut profile = Profile { nodes: Vec::with_capacity(model.nodes.len()) };
-    for (node, resolver) in resolvers().enumerate() {
-        let lowering = Lowering { resolver, options, choices: &choices, places: &places };
+    for (node, resolver) in layout.nodes(model).enumerate() {
+        let lowering = Lowering { resolver, options, choices, places: &places };
         let drafts = lowering.drafts()?;
         profile.nodes.push(unmeasured(&lowering, &drafts));
         for draft in &drafts {
             upload(gpu, &stream, draft)?;
             steps.push(Step { node, launch: gpu.launch(draft)? });
         }
-        release(&lowering);
+        lowering.release(options);
     }
     assert!(places.counted()[0] == weight_bytes, "lowering twice gave different constants");
-    let results = model.outputs.iter().zip(&outputs).map(|(&value, port)| {
-        let from = address_of(plan.places[value].as_ref(), &places)
-            .ok_or_else(|| unwritten(&model.name))?;
-        Ok((from, Port { at: input_bytes + port.at, len: port.len }))
+    let results = model.outputs.iter().zip(&layout.outputs).map(|(&value, port)| {
+        let from = address_of(layout.plan.places[value].as_ref(), &places)
+            .ok_or_else(|| RuntimeError::unwritten(&model.name))?;
+        Ok((from, Port { at: layout.input_bytes + port.at, len: port.len }))
     });
     let ends = Ends {
-        copies: if is_integrated { Vec::new() } else { at(copied, &inputs) },
-        inputs,
+        copies: if is_integrated { Vec::new() } else { at(copied, &layout.inputs) },
         results: results.collect::<Result<_, RuntimeError>>()?,
+        inputs: layout.inputs,
     };
+    let types = &layout.types;
     let spec =
         |&value: &usize| TensorSpec { name: model.values[value].name.clone(), kind: types[value] };
     let profile = options.clock.map(|_| profile);
@@ -119,22 +87,6 @@ pub(crate) fn load(
         profile,
         memory,
     )
-}
-
-/// Where values lie one behind the other; `None` if that cannot be counted.
-fn ports(values: &[usize], types: &[ValueType]) -> Option<Vec<Port>> {
-    let mut ports = Vec::with_capacity(values.len());
-    let mut at = 0_usize;
-    for &value in values {
-        let len = len_bytes(&types[value]);
-        ports.push(Port { at, len });
-        at = at.checked_add(len.checked_next_multiple_of(ALIGNMENT)?)?;
-    }
-    Some(ports)
-}
-
-fn end(ports: &[Port]) -> usize {
-    ports.last().map_or(0, |last| last.at + last.len.next_multiple_of(ALIGNMENT))
 }
 
 /// Writes the constants of a launch.
@@ -150,33 +102,9 @@ fn upload(gpu: &Gpu, stream: &Stream, draft: &Draft<'_>) -> Result<(), RuntimeEr
     gpu.device.enter()?.upload(stream, constants.address, bytes)
 }
 
-/// Gives back the bytes of the node's tensors, which are on the device now.
-fn release(lowering: &Lowering<'_, '_>) {
-    let Some(release) = &lowering.options.release else { return };
-    for id in [lowering.node.weight, lowering.node.bias].into_iter().flatten() {
-        let tensor = &lowering.model.tensors[id];
-        release.release(tensor.symbols.bytes);
-        if let Some(gaps) = &tensor.gaps {
-            release.release(gaps.bytes);
-        }
-    }
-}
-
 /// The profile of a node before it has run.
 fn unmeasured(lowering: &Lowering<'_, '_>, drafts: &[Draft<'_>]) -> NodeProfile {
-    let node = lowering.node;
-    let weight = lowering.weight().map(|weight| weight.shape);
-    let values = node.inputs.iter().chain([&node.output]);
-    let activations: usize = values.map(|&value| len_bytes(&lowering.types[value])).sum();
-    let constants: usize =
-        drafts.iter().filter_map(|draft| draft.constants.as_ref()).map(|c| c.len).sum();
-    let bytes = if drafts.is_empty() { 0 } else { activations + constants };
-    NodeProfile {
-        name: node.name.clone(),
-        op: node.op.name(),
-        kernel: drafts.first().map_or("alias", |draft| draft.name),
-        nanoseconds: 0,
-        macs: node.op.macs(lowering.to().shape, weight),
-        bytes: bytes as u64,
-    }
+    let constants = drafts.iter().filter_map(|draft| draft.constants.as_ref());
+    let bytes = constants.map(|constants| constants.len).sum();
+    lowering.unmeasured(drafts.first().map(|draft| draft.name), bytes)
 }

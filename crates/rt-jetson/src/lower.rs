@@ -16,7 +16,6 @@ use embdl_core::exec::{Resolver, Weightless};
 use embdl_core::op::Op;
 use embdl_core::plan::Place;
 use embdl_core::runtime::{LoadOptions, RuntimeError};
-use embdl_core::tensor::ValueType;
 
 use crate::cost::Speed;
 use crate::draft::{Draft, Places};
@@ -90,7 +89,7 @@ impl<'l> Lowering<'_, 'l> {
     /// Where a value begins.
     pub(crate) fn address_of(&self, value: usize) -> Result<Address, RuntimeError> {
         address_of(self.plan.places[value].as_ref(), self.places)
-            .ok_or_else(|| unwritten(&self.node.name))
+            .ok_or_else(|| RuntimeError::unwritten(&self.node.name))
     }
 
     /// Where the first input and the result begin.
@@ -105,16 +104,6 @@ pub(crate) fn address_of(place: Option<&Place>, places: &Places) -> Option<Addre
         Place::Input(index) => places.inputs.get(*index).copied(),
         Place::Arena(range) => Some(places.arena.wrapping_add(range.start as u64)),
     }
-}
-
-/// The error of a value that nothing writes.
-pub(crate) fn unwritten(at: &str) -> RuntimeError {
-    RuntimeError::Invalid { at: at.to_owned(), reason: "a value is read but never written" }
-}
-
-/// Bytes of a value.
-pub(crate) fn len_bytes(kind: &ValueType) -> usize {
-    kind.shape.len() * kind.dtype.size_bytes()
 }
 
 /// 4 if all of these are multiples of `bytes` or of 4 elements, as vector loads need, else 1.

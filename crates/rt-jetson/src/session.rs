@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytemuck::{cast_slice, cast_slice_mut};
 use embdl_core::exec::check_tensors;
 use embdl_core::runtime::{MemoryUse, Profile, RuntimeError, Session, TensorSpec};
 use embdl_core::tensor::{TensorMut, TensorRef};
@@ -159,7 +158,7 @@ impl Session for JetsonSession {
         let entered = gpu.device.enter()?;
         let pinned = self.work.pinned.bytes_mut();
         for (input, port) in inputs.iter().zip(&self.work.ends.inputs) {
-            pinned[port.at..port.at + port.len].copy_from_slice(bytes_of(input));
+            pinned[port.at..port.at + port.len].copy_from_slice(input.bytes());
         }
         let queued = match &self.graph {
             Some(graph) => entered.launch_graph(&self.work.stream, graph),
@@ -172,7 +171,7 @@ impl Session for JetsonSession {
         ended?;
         let pinned = self.work.pinned.bytes();
         for (output, (_, port)) in outputs.iter_mut().zip(&self.work.ends.results) {
-            bytes_of_mut(output).copy_from_slice(&pinned[port.at..port.at + port.len]);
+            output.bytes_mut().copy_from_slice(&pinned[port.at..port.at + port.len]);
         }
         if let Some(profile) = &mut self.profile {
             for (node, pair) in profile.nodes.iter_mut().zip(self.events.windows(2)) {
@@ -188,21 +187,5 @@ impl Session for JetsonSession {
 
     fn memory(&self) -> MemoryUse {
         self.memory
-    }
-}
-
-fn bytes_of<'a>(tensor: &TensorRef<'a>) -> &'a [u8] {
-    match tensor {
-        TensorRef::F32(data) => cast_slice(data),
-        TensorRef::U8(data) => data,
-        TensorRef::I32(data) => cast_slice(data),
-    }
-}
-
-fn bytes_of_mut<'a>(tensor: &'a mut TensorMut<'_>) -> &'a mut [u8] {
-    match tensor {
-        TensorMut::F32(data) => cast_slice_mut(data),
-        TensorMut::U8(data) => data,
-        TensorMut::I32(data) => cast_slice_mut(data),
     }
 }

@@ -11,7 +11,7 @@ use wgpu::{Buffer, BufferBinding, BufferDescriptor, BufferSize, BufferUsages};
 
 use crate::draft::{Constants, Draft};
 use crate::gpu::{Gpu, PARAMS_BYTES};
-use crate::lower::{Lowering, byte_of, len_bytes, unwritten};
+use crate::lower::{Lowering, byte_of};
 use crate::session::{Output, Step, WgpuSession};
 use crate::timer::Timer;
 
@@ -103,7 +103,7 @@ pub(crate) fn load(
                 gpu.guarded("binding memory", || gpu.bind(&arena, constants, params))?;
             steps.push(Step { node, pipeline, bind_group, grid });
         }
-        release(lowering);
+        lowering.release(options);
     }
     let timer = match options.clock {
         Some(_) => Timer::new(gpu, &steps)?,
@@ -137,7 +137,7 @@ fn input_places(
     let mut end = planned.checked_next_multiple_of(ALIGNMENT)?;
     for &input in &model.inputs {
         places.push(end);
-        end = end.checked_add(len_bytes(&types[input]).checked_next_multiple_of(ALIGNMENT)?)?;
+        end = end.checked_add(types[input].len_bytes().checked_next_multiple_of(ALIGNMENT)?)?;
     }
     Some((places, end.checked_add(TAIL)?))
 }
@@ -151,9 +151,10 @@ fn outputs(
     let mut staging = 0;
     let mut outputs = Vec::with_capacity(model.outputs.len());
     for &value in &model.outputs {
-        let arena = byte_of(&plan.places[value], inputs).ok_or_else(|| unwritten(&model.name))?;
+        let arena = byte_of(&plan.places[value], inputs)
+            .ok_or_else(|| RuntimeError::unwritten(&model.name))?;
         // Values end within the last word of their buffer.
-        let len = len_bytes(&types[value]).next_multiple_of(GRANULE);
+        let len = types[value].len_bytes().next_multiple_of(GRANULE);
         outputs.push(Output { arena, staging, len });
         staging += len.next_multiple_of(ALIGNMENT);
     }
@@ -205,32 +206,8 @@ fn constants(gpu: &Gpu, draft: &Draft<'_>) -> Result<Option<Buffer>, RuntimeErro
     }
 }
 
-/// Gives back the bytes of the node's tensors, which are on the device now.
-fn release(lowering: &Lowering<'_, '_>) {
-    let Some(release) = &lowering.options.release else { return };
-    for id in [lowering.node.weight, lowering.node.bias].into_iter().flatten() {
-        let tensor = &lowering.model.tensors[id];
-        release.release(tensor.symbols.bytes);
-        if let Some(gaps) = &tensor.gaps {
-            release.release(gaps.bytes);
-        }
-    }
-}
-
 /// The profile of a node before it has run.
 fn unmeasured(lowering: &Lowering<'_, '_>, drafts: &[Draft<'_>]) -> NodeProfile {
-    let node = lowering.node;
-    let weight = lowering.weight().map(|weight| weight.shape);
-    let values = node.inputs.iter().chain([&node.output]);
-    let activations: usize = values.map(|&value| len_bytes(&lowering.types[value])).sum();
-    let constants: usize = drafts.iter().map(|draft| draft.constants.words() * 4).sum();
-    let bytes = if drafts.is_empty() { 0 } else { activations + constants };
-    NodeProfile {
-        name: node.name.clone(),
-        op: node.op.name(),
-        kernel: drafts.first().map_or("alias", |draft| draft.name),
-        nanoseconds: 0,
-        macs: node.op.macs(lowering.to().shape, weight),
-        bytes: bytes as u64,
-    }
+    let bytes = drafts.iter().map(|draft| draft.constants.words() * 4).sum();
+    lowering.unmeasured(drafts.first().map(|draft| draft.name), bytes)
 }

@@ -14,7 +14,6 @@ use embdl_core::exec::{Resolver, Weightless};
 use embdl_core::op::Op;
 use embdl_core::plan::Place;
 use embdl_core::runtime::{LoadOptions, RuntimeError};
-use embdl_core::tensor::ValueType;
 
 use crate::draft::Draft;
 
@@ -79,7 +78,7 @@ impl<'l> Lowering<'_, 'l> {
     /// Where a value begins, in words of the arena.
     pub(crate) fn word_of(&self, value: usize) -> Result<usize, RuntimeError> {
         let bytes = byte_of(&self.plan.places[value], self.inputs)
-            .ok_or_else(|| unwritten(&self.node.name))?;
+            .ok_or_else(|| RuntimeError::unwritten(&self.node.name))?;
         debug_assert!(bytes.is_multiple_of(4), "values begin at whole words");
         Ok(bytes / 4)
     }
@@ -96,14 +95,4 @@ pub(crate) fn byte_of(place: &Option<Place>, inputs: &[usize]) -> Option<usize> 
         Place::Input(index) => inputs.get(*index).copied(),
         Place::Arena(range) => Some(range.start),
     }
-}
-
-/// The error of a value that nothing writes.
-pub(crate) fn unwritten(at: &str) -> RuntimeError {
-    RuntimeError::Invalid { at: at.to_owned(), reason: "a value is read but never written" }
-}
-
-/// Bytes of a value.
-pub(crate) fn len_bytes(kind: &ValueType) -> usize {
-    kind.shape.len() * kind.dtype.size_bytes()
 }

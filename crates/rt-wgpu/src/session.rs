@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytemuck::{cast_slice, cast_slice_mut};
 use embdl_core::exec::check_tensors;
 use embdl_core::runtime::{MemoryUse, Profile, RuntimeError, Session, TensorSpec};
 use embdl_core::tensor::{TensorMut, TensorRef};
@@ -67,7 +66,7 @@ impl Session for WgpuSession {
         let gpu = Arc::clone(&self.gpu);
         gpu.guarded("running", || {
             for (input, &place) in inputs.iter().zip(&self.input_places) {
-                self.write(bytes_of(input), place);
+                self.write(input.bytes(), place);
             }
             if let Some(timer) = &self.timer {
                 self.submit(|encoder| {
@@ -156,7 +155,7 @@ impl WgpuSession {
     fn read(&self, outputs: &mut [TensorMut<'_>]) -> Result<(), RuntimeError> {
         self.gpu.read(&self.readback, |view| {
             for (output, place) in outputs.iter_mut().zip(&self.outputs) {
-                let bytes = bytes_of_mut(output);
+                let bytes = output.bytes_mut();
                 bytes.copy_from_slice(&view[place.staging..][..bytes.len()]);
             }
         })
@@ -176,21 +175,5 @@ pub(crate) fn encode(
         pass.set_bind_group(0, &step.bind_group, &[]);
         let [x, y, z] = step.grid;
         pass.dispatch_workgroups(x, y, z);
-    }
-}
-
-fn bytes_of<'a>(tensor: &TensorRef<'a>) -> &'a [u8] {
-    match tensor {
-        TensorRef::F32(data) => cast_slice(data),
-        TensorRef::U8(data) => data,
-        TensorRef::I32(data) => cast_slice(data),
-    }
-}
-
-fn bytes_of_mut<'a>(tensor: &'a mut TensorMut<'_>) -> &'a mut [u8] {
-    match tensor {
-        TensorMut::F32(data) => cast_slice_mut(data),
-        TensorMut::U8(data) => data,
-        TensorMut::I32(data) => cast_slice_mut(data),
     }
 }

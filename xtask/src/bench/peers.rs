@@ -14,9 +14,11 @@ use anyhow::{Context, Result};
 use kind::Kind;
 pub(super) use level::native_python;
 use level::{Level, Peers, pinned};
-use program::Program;
-pub(super) use record::Circumstances;
-use record::{Outcome, Peer, Ran, Record};
+pub(super) use program::Program;
+#[cfg(test)]
+pub(super) use program::pretend;
+use record::Record;
+pub(super) use record::{Circumstances, Outcome, Peer, Ran};
 use std::path::{Path, PathBuf};
 pub(super) use table::geometric_mean;
 

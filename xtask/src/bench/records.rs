@@ -9,15 +9,15 @@ use std::process::Command;
 
 /// Of what, by which compiler, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Provenance {
-    pub(super) commit: String,
-    pub(super) rustc: String,
+pub(crate) struct Provenance {
+    pub(crate) commit: String,
+    pub(crate) rustc: String,
     /// UTC.
-    pub(super) date: String,
+    pub(crate) date: String,
 }
 
 impl Provenance {
-    pub(super) fn now() -> Result<Self> {
+    pub(crate) fn now() -> Result<Self> {
         Ok(Self {
             commit: workspace::commit().unwrap_or_else(|| "unknown".into()),
             rustc: output(Command::new("rustc").arg("--version"))?.trim().to_owned(),
@@ -45,7 +45,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Value>> {
 }
 
 /// Adds `records` behind those that `file` holds: an array with a record a line.
-pub(super) fn append(file: &Path, records: &[impl Serialize]) -> Result<()> {
+pub(crate) fn append(file: &Path, records: &[impl Serialize]) -> Result<()> {
     let mut all = read(file)?;
     for record in records {
         all.push(serde_json::to_value(record)?);

@@ -56,6 +56,7 @@ const ALLOWED: [(&str, &[&str]); 24] = [
             "embdl-file",
             "rt-atom",
             "rt-arm",
+            "rt-jetson",
             "rt-myriad",
             "rt-wgpu",
         ],

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use embdl_bench::{
-    Clock, FileTuner, Greeting, Input, RuntimeChoice, Tune, answer, check, choices, chosen,
+    Clock, FileTuner, Greeting, Input, Machine, RuntimeChoice, Tune, answer, check, chosen,
     install, nanoseconds, open, retest, roll_back, serve, stay_on_fast_cores, time, tune,
 };
 use embdl_core::format::{self, Limits};
@@ -20,11 +20,11 @@ const HELP: &str = "\
 Retests and times .embdl files where it runs.
 
 Usage:
-  embdl-runner list
+  embdl-runner list  [--runtime NAME]
   embdl-runner test  MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--images N] [--threads N]
   embdl-runner bench MODEL [--dataset NAME] [--data DIR] [--runtime NAME] [--isa LEVEL] [--seconds S] [--threads N]
-                     [--tune | --untuned]
-  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--tune | --untuned]
+                     [--batch N] [--tune | --untuned]
+  embdl-runner serve MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--batch N] [--tune | --untuned]
   embdl-runner tune  MODEL [--runtime NAME] [--isa LEVEL] [--threads N] [--seconds S] [--again]
   embdl-runner answer MODEL [--runtime NAME] [--isa LEVEL]
   embdl-runner install|check|roll-back FOLDER
@@ -36,7 +36,7 @@ answers to a known input. `install` puts what arrived in FOLDER/incoming into th
 FOLDER/current to it, if each model answers as the .answer beside it says; `check` tests the version in use, and
 `roll-back` turns to the one before. A loss of power leaves one of the two. `tune` measures the kernels that each layer can
 run on, once for a problem and a machine, and says what that changes; `bench` and `serve` use what is known, with --tune
-measure what is not, and with --untuned choose by estimates. --threads 0 is as many as there are fast cores; the scalar reference has one. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
+measure what is not, and with --untuned choose by estimates. --batch N has a run take N samples. --threads 0 is as many as there are fast cores; the scalar reference has one. EMBDL_EMULATED=MODEL says that an emulator of that CPU runs this, and marks the results.
 
 Examples:
   embdl-runner test lenet-5.embdl --dataset fashion-mnist
@@ -46,6 +46,16 @@ Examples:
   embdl-runner answer lenet-5.embdl > lenet-5.answer
   embdl-runner check embdl
 ";
+
+/// A line of `list`.
+#[derive(serde::Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    choice: RuntimeChoice,
+    /// Of a GPU, which is another than this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
+}
 
 #[derive(Default)]
 struct Arguments {
@@ -58,6 +68,7 @@ struct Arguments {
     images: Option<usize>,
     seconds: Option<f64>,
     threads: Option<usize>,
+    batch: Option<usize>,
     tune: bool,
     untuned: bool,
     again: bool,
@@ -68,8 +79,9 @@ fn main() -> Result<()> {
     stay_on_fast_cores();
     match arguments.command.as_str() {
         "list" => {
-            for choice in choices() {
-                println!("{}", serde_json::to_string(&choice)?);
+            for choice in wanted(&arguments)? {
+                let machine = choice.is_gpu().then(|| Machine::of(&choice));
+                println!("{}", serde_json::to_string(&Listed { choice, machine })?);
             }
             Ok(())
         }
@@ -93,16 +105,24 @@ fn run(arguments: &Arguments) -> Result<()> {
     let wants_data = !is_bench || arguments.dataset.is_some();
     let dataset = wants_data.then(|| dataset(arguments)).transpose()?;
     for choice in wanted(arguments)? {
-        let clock = is_bench.then_some(nanoseconds as fn() -> u64);
+        // A GPU is timed without looking at its clock between nodes; their times come from runs of their own.
+        let is_profiled = is_bench && !choice.is_gpu();
+        let clock = is_profiled.then_some(nanoseconds as fn() -> u64);
         let mut session = load(&model, &file, &choice, clock, arguments)?;
         let line = match &dataset {
             Some(dataset) if !is_bench => {
                 serde_json::to_string(&retest(session.as_mut(), &choice, dataset, None, |_| {})?)?
             }
             _ => {
-                let input = input(session.as_ref(), dataset.as_ref())?;
+                let input = input(session.as_ref(), dataset.as_ref(), arguments)?;
                 let seconds = arguments.seconds.unwrap_or(1.0);
-                serde_json::to_string(&time(session.as_mut(), &choice, &input, seconds)?)?
+                let mut report = time(session.as_mut(), &choice, &input, seconds)?;
+                if !is_profiled {
+                    drop(session);
+                    let mut session = load(&model, &file, &choice, Some(nanoseconds), arguments)?;
+                    report.nodes = time(session.as_mut(), &choice, &input, seconds / 5.0)?.nodes;
+                }
+                serde_json::to_string(&report)?
             }
         };
         println!("{line}");
@@ -110,11 +130,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The first image of the data set, or noise.
-fn input(session: &dyn Session, dataset: Option<&Dataset>) -> Result<Input> {
+/// The first image of the data set for every sample, or noise.
+fn input(session: &dyn Session, dataset: Option<&Dataset>, arguments: &Arguments) -> Result<Input> {
     let Some(dataset) = dataset else { return Ok(Input::random(session)?) };
     let mut input = Input::new(session, dataset, None)?;
-    input.fill(dataset, &[0]);
+    input.fill(dataset, &vec![0; arguments.batch.unwrap_or(1)]);
     Ok(input)
 }
 
@@ -139,11 +159,9 @@ fn serve_requests(arguments: &Arguments) -> Result<()> {
         peak_rss: 0,
     };
     let (stdin, stdout) = (std::io::stdin().lock(), std::io::stdout().lock());
-    let clock = if arguments.threads.is_none_or(|threads| threads == 1) {
-        Clock::OfOneThread
-    } else {
-        Clock::Wall
-    };
+    // While a GPU computes, the thread that waits for it need not have the core.
+    let is_of_one_thread = arguments.threads.is_none_or(|threads| threads == 1);
+    let clock = if is_of_one_thread && !choice.is_gpu() { Clock::OfOneThread } else { Clock::Wall };
     Ok(serve(session.as_mut(), greeting, clock, stdin, stdout)?)
 }
 
@@ -207,7 +225,9 @@ fn load(
     let isa = Some(choice.isa.clone());
     let threads = choice.threads(arguments.threads.unwrap_or(1));
     let release = Some(file.releaser());
-    let options = LoadOptions { isa, threads, clock, tuner, release, ..LoadOptions::default() };
+    let batch = arguments.batch.unwrap_or(1);
+    let options =
+        LoadOptions { batch, isa, threads, clock, tuner, release, ..LoadOptions::default() };
     let loaded = open(&choice.runtime)?.load(model, &options);
     loaded.with_context(|| format!("loading onto {} at {}", choice.runtime, choice.isa))
 }
@@ -244,6 +264,7 @@ fn parse() -> Result<Arguments> {
             Long("isa") => arguments.isa = Some(parser.value()?.string()?),
             Long("images") => arguments.images = Some(parser.value()?.parse()?),
             Long("threads") => arguments.threads = Some(parser.value()?.parse()?),
+            Long("batch") => arguments.batch = Some(parser.value()?.parse()?),
             Long("tune") => arguments.tune = true,
             Long("untuned") => arguments.untuned = true,
             Long("again") => arguments.again = true,
@@ -255,6 +276,9 @@ fn parse() -> Result<Arguments> {
     }
     if arguments.command.is_empty() {
         bail!("no command given\n\n{HELP}");
+    }
+    if arguments.batch.is_some() && !["bench", "serve"].contains(&&*arguments.command) {
+        bail!("--batch is for bench and serve");
     }
     if arguments.tune && arguments.untuned {
         bail!("--tune and --untuned contradict each other");

@@ -12,6 +12,8 @@ pub(crate) mod stick;
 pub(crate) mod test;
 pub(crate) mod train;
 pub(crate) mod tune;
+#[cfg(feature = "jetson")]
+pub(crate) mod tx2;
 pub(crate) mod untrained;
 pub(crate) mod vendor;
 pub(crate) mod zoo;

@@ -5,34 +5,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use embdl_bench::{Machine, RuntimeChoice, retest};
-use embdl_compress::{EncodeOptions, encode};
 use embdl_core::format::{self, Limits};
 use embdl_core::runtime::{LoadOptions, Runtime};
 use embdl_data::Dataset;
 use embdl_flow::progress::Progress;
 use embdl_flow::record::{NetworkRecord, Retest};
-use embdl_graph::{fold_batch_norm, fuse_activations, zoo};
 use rt_myriad::Myriad;
 use rt_myriad::blob;
 use rt_myriad::compile::{CompileOptions, FIFO_ELEMENTS, NOT_ON_SILICON, compile};
 use rt_myriad::emulator::{Arithmetic, CostModel, EmulatorConfig, Stick, steady, total};
 use serde::Serialize;
 
+use super::untrained::{Precision, shapes_of};
 use super::{read, write};
 use crate::{Outcome, text};
 
-/// Networks of the zoo that a stick may be asked to run.
-pub(crate) const NETWORKS: [&str; 9] = [
-    "lenet-300-100",
-    "lenet-5",
-    "squeezenet-1.0",
-    "squeezenet-1.1",
-    "mobilenet-v1",
-    "mobilenet-v2",
-    "alexnet",
-    "alexnet-caffe",
-    "vgg-16",
-];
 /// Cores that others have measured with.
 const CORES: [u32; 4] = [12, 8, 4, 1];
 /// Frames a second on those, and watts on twelve, as others have published; 0 where they have not. AlexNet and SqueezeNet are read
@@ -182,13 +169,7 @@ pub(crate) fn table(names: &[&str], ambient: f64, json: bool) -> Result<Outcome>
 }
 
 fn modelled(name: &str, model: &CostModel) -> Result<Modelled> {
-    let graph = zoo::zeroed(name).or_else(|| zoo::by_name(name, 0));
-    let mut graph =
-        graph.with_context(|| format!("no network is called {name}; `embdl zoo` lists them"))?;
-    fold_batch_norm(&mut graph)?;
-    fuse_activations(&mut graph)?;
-    let bytes = encode(&graph, EncodeOptions::default())?.bytes;
-    drop(graph);
+    let bytes = shapes_of(name, Precision::Fp32)?;
     let compiled = compile(&format::read(&bytes, &Limits::default())?, &CompileOptions::default())
         .with_context(|| format!("compiling {name}"))?;
     let costs = CORES.map(|cores| {

@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use embdl_bench::open;
 use embdl_compress::passes::{PruneMagnitude, ShareWeights, Sparsity, snap_centroids};
 use embdl_compress::{Calibration, Pass, PostTraining, Samples, Use, quantize_post_training};
+use embdl_compress::{EncodeOptions, encode};
 use embdl_core::op::Op;
-use embdl_graph::{Graph, Param, ParamRole, fold_batch_norm, fuse_activations};
+use embdl_graph::{Graph, Param, ParamRole, fold_batch_norm, fuse_activations, zoo};
 
 /// Share of the weights that dense layers keep.
 const DENSITY: f64 = 0.1;
@@ -34,6 +35,18 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
+    /// What it is called on the command line.
+    #[cfg(feature = "jetson")]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Int8 => "int8",
+            Self::Int7 => "int7",
+            Self::Compressed => "compressed",
+            Self::Blocks => "blocks",
+        }
+    }
+
     /// Brings a network of the zoo to this precision, with batch normalization and activations in the layers before them.
     pub(crate) fn apply(self, graph: &mut Graph) -> Result<()> {
         let has_fan_in =
@@ -83,6 +96,23 @@ impl Precision {
     }
 }
 
+/// The `.embdl` file of a network of the zoo. Weights that are not to be compressed are zero, which takes no time to make: the
+/// file is for what looks at shapes and forms alone.
+pub(crate) fn shapes_of(name: &str, precision: Precision) -> Result<Vec<u8>> {
+    let is_plain = precision == Precision::Fp32;
+    let zeroed = if is_plain { zoo::zeroed(name) } else { None };
+    let graph = zeroed.or_else(|| zoo::by_name(name, 1));
+    let mut graph =
+        graph.with_context(|| format!("no network is called {name}; `embdl zoo` lists them"))?;
+    if is_plain {
+        fold_batch_norm(&mut graph)?;
+        fuse_activations(&mut graph)?;
+    } else {
+        precision.apply(&mut graph)?;
+    }
+    Ok(encode(&graph, EncodeOptions::default()).context("encoding the network")?.bytes)
+}
+
 /// Replaces uniform weights by normal ones of the same variance. Trained weights are mostly small against the largest of
 /// their channel, as normal ones are, and kernels that add integer products in few bits are the faster for it.
 ///
@@ -118,9 +148,6 @@ fn noise(graph: &Graph) -> Result<Samples> {
 
 #[cfg(test)]
 mod tests {
-    use embdl_compress::{EncodeOptions, encode};
-    use embdl_graph::zoo;
-
     use super::*;
 
     #[test]

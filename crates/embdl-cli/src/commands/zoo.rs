@@ -11,6 +11,19 @@ use super::untrained::Precision;
 use super::{stick, write};
 use crate::{Outcome, text};
 
+/// Networks that devices are modelled with.
+const DEPLOYED: [&str; 9] = [
+    "lenet-300-100",
+    "lenet-5",
+    "squeezenet-1.0",
+    "squeezenet-1.1",
+    "mobilenet-v1",
+    "mobilenet-v2",
+    "alexnet",
+    "alexnet-caffe",
+    "vgg-16",
+];
+
 /// Arguments of `embdl zoo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -19,6 +32,7 @@ Examples:
   embdl zoo mobilenet-v2 --out mobilenet-v2.embdl    (normal noise for weights: for sizes and latencies, not for answers)
   embdl zoo mobilenet-v2 --out mobilenet-v2.onnx
   embdl zoo --stick --ambient 60                     (modelled times, power and heat on a Neural Compute Stick)
+  embdl zoo --tx2 --precision compressed             (modelled times on a Jetson TX2, in builds with the feature jetson)
   embdl zoo mobilenet-v2 --precision int8 --out mobilenet-v2-int8.embdl")]
 pub(crate) struct Args {
     /// A network; without one, all are listed.
@@ -35,6 +49,11 @@ pub(crate) struct Args {
     /// Degrees Celsius around the stick.
     #[arg(long, default_value_t = 25.0, requires = "stick", value_parser = stick::ambient)]
     ambient: f64,
+    /// Say what they would take on a Jetson TX2 by a model of its rates, beside what others have published; in --precision, and fp32
+    /// also in 16 bits.
+    #[cfg(feature = "jetson")]
+    #[arg(long, conflicts_with_all = ["out", "stick"])]
+    tx2: bool,
     /// Seed of the weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -51,12 +70,16 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Outcome> {
+    let names: Vec<&str> = match &args.network {
+        Some(name) => vec![name],
+        None => DEPLOYED.to_vec(),
+    };
     if args.stick {
-        let names: Vec<&str> = match &args.network {
-            Some(name) => vec![name],
-            None => stick::NETWORKS.to_vec(),
-        };
         return stick::table(&names, args.ambient, json);
+    }
+    #[cfg(feature = "jetson")]
+    if args.tx2 {
+        return super::tx2::table(&names, args.precision, json);
     }
     let rows = match &args.network {
         Some(name) => vec![row(name)?],

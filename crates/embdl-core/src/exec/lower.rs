@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use super::check::{check, invalid};
+use super::check::check;
 use super::memory::Arena;
 use super::resolve::{Resolver, Weightless};
 use super::session::{CpuSession, Step, unmeasured};
@@ -44,15 +44,15 @@ pub(super) fn load(
         fit(&mut nodes, plan.arena_bytes, options.max_memory_bytes).map_err(too_large)?;
 
     let place = |value: usize, at: &str| {
-        plan.places[value].clone().ok_or_else(|| invalid(at, "a value is read but never written"))
+        plan.places[value].clone().ok_or_else(|| RuntimeError::unwritten(at))
     };
     let mut steps = Vec::with_capacity(nodes.len());
     let mut profile = Profile { nodes: Vec::with_capacity(nodes.len()) };
     for (lowering, &in_place) in nodes.iter().zip(&plan.in_place) {
         let node = lowering.node;
         let work = lowering.work()?;
-        lowering.release();
-        let macs = node.op.macs(lowering.to().shape, lowering.weight().map(|weight| weight.shape));
+        lowering.release(options);
+        let macs = lowering.macs();
         let bytes = lowering.bytes_moved(&work);
         let kernel = work.kernel_name(&*kernels);
         profile.nodes.push(unmeasured(node.name.clone(), node.op.name(), kernel, macs, bytes));
@@ -169,16 +169,12 @@ impl Lowering<'_, '_> {
                 let copied = parts.iter().filter(|part| !part.is_there).map(|part| part.row);
                 let row: usize = parts.iter().map(|part| part.row).sum();
                 let to = self.to();
-                let rows = to.shape.len() * to.dtype.size_bytes() / row;
+                let rows = to.len_bytes() / row;
                 return 2 * (copied.sum::<usize>() * rows) as u64;
             }
             _ => {}
         }
-        let values = self.node.inputs.iter().chain([&self.node.output]);
-        let activations: usize = values
-            .map(|&value| self.types[value].shape.len() * self.types[value].dtype.size_bytes())
-            .sum();
-        (activations + work.weight_bytes()) as u64
+        (self.activation_bytes() + work.weight_bytes()) as u64
     }
 
     fn work(&self) -> Result<Work, RuntimeError> {
@@ -186,18 +182,6 @@ impl Lowering<'_, '_> {
             Op::Conv2d(conv) => self.convolution(conv),
             Op::Dense(_) => self.dense(),
             _ => Ok(Work::Weightless(self.weightless()?)),
-        }
-    }
-
-    /// Gives back the bytes of the node's tensors, which are packed now.
-    fn release(&self) {
-        let Some(release) = &self.options.release else { return };
-        for id in [self.node.weight, self.node.bias].into_iter().flatten() {
-            let tensor = &self.model.tensors[id];
-            release.release(tensor.symbols.bytes);
-            if let Some(gaps) = &tensor.gaps {
-                release.release(gaps.bytes);
-            }
         }
     }
 }

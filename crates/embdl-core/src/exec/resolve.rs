@@ -2,6 +2,7 @@
 //! begin here.
 
 mod layers;
+mod load;
 mod pointwise;
 mod windows;
 

@@ -11,6 +11,8 @@ use super::forms::{ENTRY_STEP, Form, form};
 use super::product::elements;
 use super::stage::Finish;
 use super::{BLOCK, Lowering, width};
+use crate::cost::Counts;
+use crate::counts::Counted;
 use crate::draft::{Constants, Draft, Parts, count};
 use crate::kernels::{
     Kernel, ROWS_CODE4_F32, ROWS_CODE4_Q8, ROWS_CODE4_Q8_DP4A, ROWS_CODE8_F32, ROWS_F16, ROWS_F32,
@@ -37,6 +39,19 @@ struct Rows {
     book: Range<usize>,
     bias: Range<usize>,
     multipliers: Range<usize>,
+}
+
+impl Rows {
+    /// What `counts` of dense rows become: sparse ones multiply entries only.
+    fn counts(&self, counts: Counts, samples: usize) -> Counts {
+        match self.form {
+            Form::Sparse => {
+                let entries = (self.columns.len() / 2) as u64;
+                Counts { macs: entries.saturating_mul(samples as u64), ..counts }
+            }
+            _ => counts,
+        }
+    }
 }
 
 impl<'l> Lowering<'_, 'l> {
@@ -110,7 +125,8 @@ impl<'l> Lowering<'_, 'l> {
             Form::Code4 => ("gemm_f32_cb4w_4x16c256__sm62", ROWS_CODE4_F32),
             Form::Sparse => ("gemm_f32_bsrw_4x4c128__sm62", ROWS_SPARSE_F32),
         };
-        Draft::new(name, kernel, &params, Some(constants))
+        let counts = rows.counts(params.counts(), samples);
+        Draft::counting(name, kernel, &params, Some(constants), counts)
     }
 
     fn rows_q8(
@@ -160,7 +176,8 @@ impl<'l> Lowering<'_, 'l> {
             (_, false) => ("gemm_qu8_qc8w_4x16c512__sm62", ROWS_Q8),
             (_, true) => ("gemm_qu8_qc8w_4x16c512__dp4a", ROWS_Q8_DP4A),
         };
-        Draft::new(name, kernel, &params, Some(constants))
+        let counts = rows.counts(params.counts(), samples);
+        Draft::counting(name, kernel, &params, Some(constants), counts)
     }
 
     /// Where the parts of rows go, of which codebook, bias and multipliers take so many bytes.

@@ -6,7 +6,8 @@ use embdl_core::op::ResizeMode;
 use embdl_core::runtime::RuntimeError;
 use embdl_core::tensor::DType;
 
-use super::{Lowering, len_bytes};
+use super::Lowering;
+use crate::counts::moved;
 use crate::draft::{Draft, count};
 use crate::kernels::{
     CONCAT_LEVELS, CONCAT_WORDS, NEAREST_LEVELS, NEAREST_WORDS, PAD_LEVELS, PAD_WORDS, RESIZE_F32,
@@ -22,7 +23,7 @@ impl<'l> Lowering<'_, 'l> {
     ) -> Result<Vec<Draft<'l>>, RuntimeError> {
         let out = self.address_of(self.node.output)?;
         let stride: usize = parts.iter().map(|part| part.row).sum();
-        let rows = len_bytes(&self.to()) / stride;
+        let rows = self.to().len_bytes() / stride;
         let is_words = parts.iter().all(|part| part.row.is_multiple_of(4));
         let (kernel, unit) = if is_words { (CONCAT_WORDS, 4) } else { (CONCAT_LEVELS, 1) };
         let mut drafts = Vec::new();
@@ -45,7 +46,8 @@ impl<'l> Lowering<'_, 'l> {
                 stride: count(stride / unit)?,
                 unused: 0,
             };
-            drafts.push(Draft::new("concat", kernel, &params, table)?);
+            let counts = moved(params.count, unit, 1);
+            drafts.push(Draft::counting("concat", kernel, &params, table, counts)?);
         }
         Ok(drafts)
     }
@@ -73,7 +75,8 @@ impl<'l> Lowering<'_, 'l> {
             stride3: stride(3)?,
         };
         let kernel = if self.is_words() { TRANSPOSE_WORDS } else { TRANSPOSE_LEVELS };
-        Draft::new("transpose", kernel, &params, None)
+        let counts = moved(params.count, self.to().dtype.size_bytes(), 1);
+        Draft::counting("transpose", kernel, &params, None, counts)
     }
 
     pub(super) fn padded(&self, padding: &Padding) -> Result<Draft<'l>, RuntimeError> {
@@ -94,7 +97,7 @@ impl<'l> Lowering<'_, 'l> {
             left: count(left / size)?,
         };
         let kernel = if self.is_words() { PAD_WORDS } else { PAD_LEVELS };
-        Draft::new("pad", kernel, &params, None)
+        Draft::counting("pad", kernel, &params, None, moved(params.count, size, 1))
     }
 
     pub(super) fn resized(
@@ -127,7 +130,9 @@ impl<'l> Lowering<'_, 'l> {
             (ResizeMode::Linear, DType::F32) => ("resize_f32_f32_1x1__sm62", RESIZE_F32),
             (ResizeMode::Linear, _) => ("resize_qu8_qu8_1x1__sm62", RESIZE_Q8),
         };
-        Draft::new(name, kernel, &params, Some(constants))
+        // Of an interpolated element four neighbours count, each of which is read again from the cache.
+        let counts = moved(params.count, dtype.size_bytes(), 4);
+        Draft::counting(name, kernel, &params, Some(constants), counts)
     }
 
     /// Whether the elements of the result are words, not bytes.

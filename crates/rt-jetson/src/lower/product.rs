@@ -9,6 +9,8 @@ use half::f16;
 use super::stage::{Finish, folded_bias};
 use super::windows::window;
 use super::{BLOCK, Lowering, width};
+use crate::cost::Counts;
+use crate::counts::Counted;
 use crate::draft::{Draft, Parts, count};
 use crate::kernels::{
     CONV_F16_32X64, CONV_F16_64X128, CONV_F32_32X32, CONV_F32_64X64, CONV_Q8_32X32, CONV_Q8_64X64,
@@ -43,6 +45,8 @@ pub(super) struct Product {
 pub(super) struct Cut {
     /// Whether blocks make the larger tile.
     pub(super) is_large: bool,
+    /// Positions and channels that a block makes.
+    tile: [usize; 2],
     pub(super) slices: usize,
     /// Steps of k in each.
     pub(super) slice: usize,
@@ -60,7 +64,8 @@ impl Cut {
         let blocks = |rows_of, n_of| rows.div_ceil(rows_of) * n.div_ceil(n_of) * layers;
         let is_large =
             blocks(tile_rows, tile_n) >= wanted && rows > tile_rows / 2 && n > tile_n / 2;
-        let whole = Self { is_large, slices: 1, slice: k };
+        let tile = if is_large { [tile_rows, tile_n] } else { [tile_rows / 2, tile_n / 2] };
+        let whole = Self { is_large, tile, slices: 1, slice: k };
         let small = blocks(tile_rows / 2, tile_n / 2);
         if is_large || small >= wanted {
             return whole;
@@ -70,7 +75,15 @@ impl Cut {
             return whole;
         }
         let slice = k.div_ceil(slices).next_multiple_of(SLICE_STEP);
-        Self { is_large, slices: k.div_ceil(slice), slice }
+        Self { is_large, tile, slices: k.div_ceil(slice), slice }
+    }
+
+    /// What a product of so many positions and channels counts: blocks multiply whole tiles, whatever of them is needed.
+    pub(super) fn padded(&self, [rows, n]: [usize; 2], counts: Counts) -> Counts {
+        let whole = |extent: usize, tile: usize| extent.next_multiple_of(tile) as u64;
+        let needed = (rows as u64).saturating_mul(n as u64).max(1);
+        let made = whole(rows, self.tile[0]).saturating_mul(whole(n, self.tile[1]));
+        Counts { macs: (counts.macs / needed).saturating_mul(made), ..counts }
     }
 }
 
@@ -175,7 +188,8 @@ impl<'l> Lowering<'_, 'l> {
             (true, false) => ("gemm_f32_f16_32x64c16__sm62", CONV_F16_32X64),
         };
         if cut.slices == 1 {
-            return Ok(vec![Draft::new(name, kernel, &whole, Some(constants))?]);
+            let counts = cut.padded([product.rows, n], whole.counts());
+            return Ok(vec![Draft::counting(name, kernel, &whole, Some(constants), counts)?]);
         }
         let (partial, slice) = self.slices(product, cut)?;
         let params = GemmF32 {
@@ -203,8 +217,9 @@ impl<'l> Lowering<'_, 'l> {
             low,
             high,
         };
+        let counts = cut.padded([product.rows, n], params.counts());
         Ok(vec![
-            Draft::new(name, kernel, &params, Some(constants))?,
+            Draft::counting(name, kernel, &params, Some(constants), counts)?,
             Draft::new("sum", SUM_F32, &sum, None)?,
         ])
     }
@@ -282,7 +297,8 @@ impl<'l> Lowering<'_, 'l> {
             (true, false) => ("gemm_qu8_qc8w_32x32c64__dp4a", CONV_Q8_DP4A_32X32),
         };
         if cut.slices == 1 {
-            return Ok(vec![Draft::new(name, kernel, &whole, Some(constants))?]);
+            let counts = cut.padded([product.rows, n], whole.counts());
+            return Ok(vec![Draft::counting(name, kernel, &whole, Some(constants), counts)?]);
         }
         let (partial, slice) = self.slices(product, cut)?;
         let params = GemmQ8 {
@@ -307,8 +323,9 @@ impl<'l> Lowering<'_, 'l> {
             out_stride: whole.out_stride,
             stage: finish.stage,
         };
+        let counts = cut.padded([product.rows, n], params.counts());
         Ok(vec![
-            Draft::new(name, kernel, &params, Some(constants))?,
+            Draft::counting(name, kernel, &params, Some(constants), counts)?,
             Draft::new("sum", SUM_Q8, &sum, None)?,
         ])
     }
@@ -437,16 +454,26 @@ mod tests {
     #[test]
     fn products_are_cut_until_every_multiprocessor_has_work() {
         let cut = |shape, processors| Cut::new(shape, 1, [64, 64], processors);
-        let whole = |is_large, k| Cut { is_large, slices: 1, slice: k };
+        let whole = |is_large, k| {
+            let tile = if is_large { [64, 64] } else { [32, 32] };
+            Cut { is_large, tile, slices: 1, slice: k }
+        };
         assert_eq!(cut([3136, 64, 576], 2), whole(true, 576));
         // A large chip gets smaller tiles, then slices.
         assert_eq!(cut([3136, 64, 576], 80), whole(false, 576));
         assert_eq!(cut([196, 32, 1152], 2), whole(false, 1152));
         let sliced = cut([49, 128, 1152], 20);
-        assert_eq!(sliced, Cut { is_large: false, slices: 5, slice: 240 });
+        assert_eq!(sliced, Cut { is_large: false, tile: [32, 32], slices: 5, slice: 240 });
         assert!(sliced.slices * sliced.slice >= 1152);
         // Too few steps to be cut.
         assert_eq!(cut([1, 10, 64], 2), whole(false, 64));
+    }
+
+    #[test]
+    fn blocks_multiply_whole_tiles() {
+        let counts = Counts { macs: 49 * 10 * 100, bytes: 7 };
+        let cut = Cut::new([49, 10, 100], 1, [64, 64], 2);
+        assert_eq!(cut.padded([49, 10], counts), Counts { macs: 64 * 32 * 100, bytes: 7 });
     }
 
     #[test]

@@ -10,7 +10,8 @@ use super::convolution::pixel;
 use super::product::{Cut, Product, elements};
 use super::windows::window;
 use super::{Lowering, width};
-use crate::cost::Work;
+use crate::cost::{Counts, Work};
+use crate::counts::Counted;
 use crate::draft::{Draft, Parts, count};
 use crate::kernels::{
     CONV_F32_32X32, CONV_F32_64X64, WINOGRAD2_INPUT, WINOGRAD2_OUTPUT, WINOGRAD4_INPUT,
@@ -43,6 +44,13 @@ impl Tile {
     const fn planes(self) -> usize {
         (self.results() + 2) * (self.results() + 2)
     }
+
+    /// What either transform of so many tiles of `c` channels does, whose other side are `positions` pixels.
+    const fn transform(self, tiles: usize, c: usize, positions: usize) -> Counts {
+        let (planes, tiles, c) = (self.planes() as u64, tiles as u64, c as u64);
+        // Additions of both transforms of a tile, counted as products.
+        Counts { macs: tiles * c * planes * 4, bytes: 4 * c * (positions as u64 + planes * tiles) }
+    }
 }
 
 impl<'l> Lowering<'_, 'l> {
@@ -74,21 +82,17 @@ impl<'l> Lowering<'_, 'l> {
         let Some(tile) = tile else {
             let macs = product.rows.saturating_mul(9 * ci).saturating_mul(co);
             let bytes = 4 * (9 * ci * co + product.rows * (ci + co));
-            return speed.seconds(&[Work { macs, bytes, blocks: blocks(product.rows, 1) }]);
+            return speed.seconds(&[work([macs, bytes], blocks(product.rows, 1))]);
         };
         let (planes, tiles) = (tile.planes(), self.tiles(product, tile));
-        let linear = |c: usize| (tiles * c).div_ceil(256);
         let transform = |c: usize| Work {
-            // Additions of both transforms of a tile, counted as products.
-            macs: tiles * c * planes * 4,
-            bytes: 4 * c * (product.rows + planes * tiles),
-            blocks: linear(c),
+            counts: tile.transform(tiles, c, product.rows),
+            lanes: 1,
+            blocks: (tiles * c).div_ceil(256) as u64,
         };
-        let between = Work {
-            macs: planes.saturating_mul(tiles).saturating_mul(ci * co),
-            bytes: 4 * planes * (ci * co + tiles * (ci + co)),
-            blocks: blocks(tiles, planes),
-        };
+        let macs = planes.saturating_mul(tiles).saturating_mul(ci * co);
+        let bytes = 4 * planes * (ci * co + tiles * (ci + co));
+        let between = work([macs, bytes], blocks(tiles, planes));
         speed.seconds(&[transform(ci), between, transform(co)])
     }
 
@@ -200,10 +204,16 @@ impl<'l> Lowering<'_, 'l> {
             Tile::Two => "winograd_f32_f32_2x2__sm62",
             Tile::Four => "winograd_f32_f32_4x4__sm62",
         };
+        let positions = product.rows / (oh * ow) * ih * iw;
+        let counts = [
+            tile.transform(tiles, ci, positions),
+            cut.padded([tiles, co], between.counts()),
+            tile.transform(tiles, co, product.rows),
+        ];
         Ok(vec![
-            Draft::new(whole, first, &before, None)?,
-            Draft::new(name, gemm, &between, Some(constants))?,
-            Draft::new(whole, last, &after, None)?,
+            Draft::counting(whole, first, &before, None, counts[0])?,
+            Draft::counting(name, gemm, &between, Some(constants), counts[1])?,
+            Draft::counting(whole, last, &after, None, counts[2])?,
         ])
     }
 
@@ -231,6 +241,11 @@ impl<'l> Lowering<'_, 'l> {
             }
         })
     }
+}
+
+fn work([macs, bytes]: [usize; 2], blocks: usize) -> Work {
+    let counts = Counts { macs: macs as u64, bytes: bytes as u64 };
+    Work { counts, lanes: 1, blocks: blocks as u64 }
 }
 
 /// A filter in the order of planes, rows first.

@@ -6,8 +6,8 @@ use embdl_core::op::ResizeMode;
 use embdl_core::runtime::RuntimeError;
 use embdl_core::tensor::DType;
 
+use super::Lowering;
 use super::pointwise::table_words;
-use super::{Lowering, len_bytes};
 use crate::draft::{Constants, Draft};
 use crate::kernels::{
     CONCAT_LEVELS, CONCAT_WORDS, NEAREST_LEVELS, NEAREST_WORDS, PAD_LEVELS, PAD_WORDS, Params,
@@ -22,7 +22,7 @@ impl<'l> Lowering<'_, 'l> {
     ) -> Result<Vec<Draft<'l>>, RuntimeError> {
         let out = self.word_of(self.node.output)?;
         let stride: usize = parts.iter().map(|part| part.row).sum();
-        let len = len_bytes(&self.to());
+        let len = self.to().len_bytes();
         let is_words = parts.iter().all(|part| part.row.is_multiple_of(4));
         let mut drafts = Vec::new();
         let mut at = 0;

@@ -11,15 +11,15 @@ const MAX_RUNS: u64 = 100_000;
 
 /// Where a program says who it is.
 #[derive(Debug, Deserialize)]
-pub(super) struct Greeting {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) load_ns: u64,
+pub(in crate::bench) struct Greeting {
+    pub(in crate::bench) name: String,
+    pub(in crate::bench) version: String,
+    pub(in crate::bench) load_ns: u64,
     #[serde(default)]
-    pub(super) peak_rss: u64,
+    pub(in crate::bench) peak_rss: u64,
     /// Vector extensions that the process sees, where it looked.
     #[serde(default)]
-    pub(super) features: Vec<String>,
+    pub(in crate::bench) features: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -28,8 +28,8 @@ struct Times {
 }
 
 /// A program of the protocol.
-pub(super) struct Program {
-    pub(super) greeting: Greeting,
+pub(in crate::bench) struct Program {
+    pub(in crate::bench) greeting: Greeting,
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -40,7 +40,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts a program and waits until its model is loaded. Errors: it ends instead; with the last that it said.
-    pub(super) fn start(command: &mut Command) -> Result<Self> {
+    pub(in crate::bench) fn start(command: &mut Command) -> Result<Self> {
         let line = crate::process::shown(command);
         let mut child = command
             .stdin(Stdio::piped())
@@ -76,7 +76,7 @@ impl Program {
     }
 
     /// Runs until caches and clocks settle, and finds out how many runs fill a turn.
-    pub(super) fn settle(&mut self) -> Result<()> {
+    pub(in crate::bench) fn settle(&mut self) -> Result<()> {
         let fastest = self.ask(3)?.into_iter().min().unwrap_or(1).max(1);
         self.runs = (TURN_NS / fastest).clamp(1, MAX_RUNS);
         self.ask(self.runs)?;
@@ -84,19 +84,19 @@ impl Program {
     }
 
     /// One run more, as a proof that it runs.
-    pub(super) fn run_once(&mut self) -> Result<()> {
+    pub(in crate::bench) fn run_once(&mut self) -> Result<()> {
         self.ask(1).map(drop)
     }
 
     /// One turn, whose times count.
-    pub(super) fn turn(&mut self) -> Result<()> {
+    pub(in crate::bench) fn turn(&mut self) -> Result<()> {
         let times = self.ask(self.runs)?;
         self.times.extend(times);
         Ok(())
     }
 
     /// Median and minimum of all turns so far, in nanoseconds.
-    pub(super) fn median_and_min(&mut self) -> (u64, u64) {
+    pub(in crate::bench) fn median_and_min(&mut self) -> (u64, u64) {
         self.times.sort_unstable();
         let at = |index: usize| self.times.get(index).copied().unwrap_or_default();
         (at(self.times.len() / 2), at(0))
@@ -128,7 +128,7 @@ impl Drop for Program {
 
 /// A program in a few words of shell, each of whose runs takes `ns`.
 #[cfg(test)]
-pub(super) fn pretend(name: &str, ns: u32) -> Program {
+pub(in crate::bench) fn pretend(name: &str, ns: u32) -> Program {
     let script = format!(
         "echo hello; echo '{{\"name\":\"{name}\",\"version\":\"1\",\"load_ns\":5}}'; \
          while read runs; do echo '{{\"ns\":[{ns},{ns}]}}'; done"

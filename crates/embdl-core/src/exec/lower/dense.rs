@@ -119,11 +119,8 @@ impl Lowering<'_, '_> {
             .map(candidate)
             .collect();
         let to = self.to();
-        let values = tune::Values {
-            input: self.from(),
-            output_bytes: to.shape.len() * to.dtype.size_bytes(),
-            scratch_bytes: 0,
-        };
+        let values =
+            tune::Values { input: self.from(), output_bytes: to.len_bytes(), scratch_bytes: 0 };
         let machine = Machine { kernels: self.kernels, parallel: self.parallel };
         let problem =
             forms::problem(weight, self.from().shape.dim(0), self.quantized(), self.kernels);
