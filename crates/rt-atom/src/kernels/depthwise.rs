@@ -12,7 +12,7 @@
 //!
 //! q8: two taps are interleaved in bytes, widened to 16 bits and multiplied by `pmaddwd`, which adds both taps in the
 //! channel's i32 lane. Interleaved weights and the zero point's share of the bias are the same for all positions of a run
-//! and are made once for it.
+//! and are made once for it. Windows of 3x3 go by columns (`columns.rs`).
 
 use embdl_core::kernels::{DepthwiseF32, DepthwiseQ8, OutQ8, WindowGeometry};
 
@@ -20,6 +20,7 @@ use super::output::{Block, Stage, store};
 use super::segment::{MAX_TAPS, Taps, segments};
 use crate::simd::Simd;
 
+mod columns;
 pub(crate) mod dot;
 
 /// Neighbours that are computed together.
@@ -111,6 +112,9 @@ fn step_f32<S: Simd, const M: usize>(
 pub(crate) fn depthwise_q8<S: Simd>(simd: S, job: &DepthwiseQ8<'_>, mut out: OutQ8<'_>) {
     let geometry = &job.geometry;
     check(geometry, job.input.len(), job.weights.len(), job.bias.len(), out.len());
+    if columns::takes(geometry) {
+        return columns::depthwise_q8(simd, job, &mut out);
+    }
     let (channels, step) = (geometry.input[2], 2 * S::LANES);
     let mut taps = Taps::new();
     let mut filter = Filter::new(simd);
