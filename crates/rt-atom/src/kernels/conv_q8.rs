@@ -144,7 +144,7 @@ macro_rules! compiled {
 const SSE41_STEPS: StepCosts = StepCosts {
     chained: [2.0, 1.7, 1.55],
     spilled: 2.4,
-    words: 3.4,
+    words: 2.5,
     gemm: [3.7, 2.1, 1.8, 1.65],
     result: 1.3,
 };
