@@ -219,6 +219,20 @@ fn step_q8<S: Simd, const M: usize>(
     sums
 }
 
+/// The three rows of the input that a row of results sees; none where one is in the pads.
+#[inline(always)]
+fn three_rows<'a>(job: &DepthwiseQ8<'a>, oy: usize) -> [Option<&'a [u8]>; 3] {
+    let geometry = &job.geometry;
+    let [height, width, channels] = geometry.input;
+    let mut rows = [None; 3];
+    for (ky, row) in rows.iter_mut().enumerate() {
+        let y = (oy * geometry.stride[0] + ky).checked_sub(geometry.pad_before[0]);
+        let y = y.filter(|&y| y < height);
+        *row = y.map(|y| &job.input[y * width * channels..][..width * channels]);
+    }
+    rows
+}
+
 /// Asserts that the slices fit the geometry.
 fn check(geometry: &WindowGeometry, input: usize, weights: usize, bias: usize, out: usize) {
     let channels = geometry.input[2];

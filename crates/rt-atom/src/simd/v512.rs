@@ -14,6 +14,35 @@ pub(crate) struct Rounding {
     shift: __m128i,
 }
 
+/// Sixteen bytes of two taps as pairs of words. A function and no closure, since one that is not inlined costs a call an
+/// instruction.
+///
+/// # Safety
+/// Sixteen bytes must be readable at both; the CPU must have AVX-512.
+#[inline(always)]
+unsafe fn interleave_u8(a: *const u8, b: *const u8) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe {
+        let a = _mm512_cvtepu8_epi32(_mm_loadu_si128(a.cast()));
+        let b = _mm512_cvtepu8_epi32(_mm_loadu_si128(b.cast()));
+        _mm512_or_si512(a, _mm512_slli_epi32::<16>(b))
+    }
+}
+
+/// Like [`interleave_u8`], for signed bytes.
+///
+/// # Safety
+/// Sixteen bytes must be readable at both; the CPU must have AVX-512.
+#[inline(always)]
+unsafe fn interleave_i8(a: *const i8, b: *const i8) -> __m512i {
+    // SAFETY: by the contract.
+    unsafe {
+        let a = _mm512_cvtepi8_epi32(_mm_loadu_si128(a.cast()));
+        let b = _mm512_cvtepi8_epi32(_mm_loadu_si128(b.cast()));
+        _mm512_mask_blend_epi16(0xaaaa_aaaa, a, _mm512_slli_epi32::<16>(b))
+    }
+}
+
 /// Implements the vectors for a level that has AVX-512: the body of its `dot4`, and functions for `pick_far` and `pick_near`.
 macro_rules! vectors_of_512_bits {
     (
@@ -213,30 +242,16 @@ macro_rules! vectors_of_512_bits {
 
             #[inline(always)]
             unsafe fn interleave_u8(self, taps: [*const u8; 2]) -> [__m512i; 2] {
-                // No closures: one that is not inlined costs a call an instruction. SAFETY: 32 bytes each by the contract, and
-                // the token.
-                unsafe {
-                    let a = _mm512_cvtepu8_epi32(_mm_loadu_si128(taps[0].cast()));
-                    let b = _mm512_cvtepu8_epi32(_mm_loadu_si128(taps[1].cast()));
-                    let low = _mm512_or_si512(a, _mm512_slli_epi32::<16>(b));
-                    let a = _mm512_cvtepu8_epi32(_mm_loadu_si128(taps[0].add(16).cast()));
-                    let b = _mm512_cvtepu8_epi32(_mm_loadu_si128(taps[1].add(16).cast()));
-                    [low, _mm512_or_si512(a, _mm512_slli_epi32::<16>(b))]
-                }
+                let [a, b] = taps;
+                // SAFETY: 32 bytes each by the contract, and the token.
+                unsafe { [interleave_u8(a, b), interleave_u8(a.add(16), b.add(16))] }
             }
 
             #[inline(always)]
             unsafe fn interleave_i8(self, taps: [*const i8; 2]) -> [__m512i; 2] {
-                const ODD: u32 = 0xaaaa_aaaa;
+                let [a, b] = taps;
                 // SAFETY: 32 bytes each by the contract, and the token.
-                unsafe {
-                    let a = _mm512_cvtepi8_epi32(_mm_loadu_si128(taps[0].cast()));
-                    let b = _mm512_cvtepi8_epi32(_mm_loadu_si128(taps[1].cast()));
-                    let low = _mm512_mask_blend_epi16(ODD, a, _mm512_slli_epi32::<16>(b));
-                    let a = _mm512_cvtepi8_epi32(_mm_loadu_si128(taps[0].add(16).cast()));
-                    let b = _mm512_cvtepi8_epi32(_mm_loadu_si128(taps[1].add(16).cast()));
-                    [low, _mm512_mask_blend_epi16(ODD, a, _mm512_slli_epi32::<16>(b))]
-                }
+                unsafe { [interleave_i8(a, b), interleave_i8(a.add(16), b.add(16))] }
             }
 
             #[inline(always)]

@@ -197,13 +197,14 @@ impl Words for Sse41 {
                 let mut weights = weights.add(quad * 4 * k * segments.len());
                 let mut halves = [[_mm_setzero_si128(); 2]; M];
                 for &segment in segments {
-                    // One index for rows and weights: more would cost a tenth of the loop, which is as long as what a core
-                    // can issue.
+                    // One index for rows and weights, since the loop takes as long as issuing its instructions does.
                     let rows = rows.map(|row| row.add(segment));
                     let mut p = 0;
                     while p < k {
-                        let w =
-                            [0, 8].map(|half| _mm_loadu_si128(weights.add(4 * p + half).cast()));
+                        let w = [
+                            _mm_loadu_si128(weights.add(4 * p).cast()),
+                            _mm_loadu_si128(weights.add(4 * p + 8).cast()),
+                        ];
                         for (halves, row) in halves.iter_mut().zip(rows) {
                             let x = row.add(p).cast::<f64>().read_unaligned();
                             let x = _mm_castpd_si128(_mm_set1_pd(x));

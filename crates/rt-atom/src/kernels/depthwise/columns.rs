@@ -14,7 +14,7 @@
 
 use embdl_core::kernels::{DepthwiseQ8, OutQ8, WindowGeometry};
 
-use super::MAX_CHANNELS;
+use super::{MAX_CHANNELS, three_rows};
 use crate::kernels::output::{Block, Stage, store};
 use crate::simd::Simd;
 
@@ -29,50 +29,51 @@ pub(super) fn takes(geometry: &WindowGeometry) -> bool {
 /// The job; [`takes`] and [`super::takes`] must hold.
 #[inline(always)]
 pub(super) fn depthwise_q8<S: Simd>(simd: S, job: &DepthwiseQ8<'_>, out: &mut OutQ8<'_>) {
-    let geometry = &job.geometry;
-    let [height, width, channels] = geometry.input;
-    let step = 2 * S::LANES;
+    let (channels, step) = (job.geometry.input[2], 2 * S::LANES);
     let pad = [job.zero_point; MAX_CHANNELS];
-    let mut columns =
-        [Column::<S> { upper: [simd.splat_i32(0); 2], lower: [simd.splat_i32(0); 2] }; RESULTS + 2];
-    for oy in 0..geometry.output[0] {
+    let nothing = Column { upper: [simd.splat_i32(0); 2], lower: [simd.splat_i32(0); 2] };
+    let mut columns = [nothing; RESULTS + 2];
+    for oy in 0..job.geometry.output[0] {
+        let rows = three_rows(job, oy);
         for first in (0..channels).step_by(step) {
             let channel = first.min(channels - step);
-            let mut rows = Rows {
-                starts: [pad.as_ptr(); 3],
-                steps: [0; 3],
-                width,
-                pads: geometry.pad_before[1],
-                pad: &pad,
-            };
-            for ky in 0..3 {
-                let y = (oy * geometry.stride[0] + ky).checked_sub(geometry.pad_before[0]);
-                if let Some(y) = y.filter(|&y| y < height) {
-                    let row = &job.input[y * width * channels..][..width * channels];
-                    rows.starts[ky] = row[channel..].as_ptr();
-                    rows.steps[ky] = channels;
-                }
+            let rows = Rows::new(&job.geometry, &rows, channel, &pad);
+            row(simd, job, [oy, channel], &rows, &mut columns, out);
+        }
+    }
+}
+
+/// A row of results of two vectors of channels.
+#[inline(always)]
+fn row<S: Simd>(
+    simd: S,
+    job: &DepthwiseQ8<'_>,
+    [oy, channel]: [usize; 2],
+    rows: &Rows<'_>,
+    columns: &mut [Column<S>; RESULTS + 2],
+    out: &mut OutQ8<'_>,
+) {
+    let geometry = &job.geometry;
+    let weights = Weights::new(simd, job, channel);
+    let stage = Stage::prepare(simd, out, channel);
+    for ox in (0..geometry.output[1]).step_by(RESULTS) {
+        let count = RESULTS.min(geometry.output[1] - ox);
+        rows.widen(simd, ox, &mut columns[..count + 2]);
+        let mut result = 0;
+        while result < count {
+            let at = geometry.output_index([oy, ox + result]) + channel;
+            let stride = geometry.input[2];
+            let block = Block { at, stride, channel, count: 2 * S::LANES };
+            let seen = &columns[result..];
+            let sums = weights.multiply(simd, seen);
+            // Two at once, since levels of two rows are packed together.
+            if result + 1 < count {
+                let both = [sums, weights.multiply(simd, &seen[1..])];
+                store(simd, stage.as_ref(), out, block, &both);
+            } else {
+                store(simd, stage.as_ref(), out, block, &[sums]);
             }
-            let weights = Weights::new(simd, job, channel);
-            let stage = Stage::prepare(simd, out, channel);
-            for ox in (0..geometry.output[1]).step_by(RESULTS) {
-                let count = RESULTS.min(geometry.output[1] - ox);
-                rows.widen(simd, ox, &mut columns[..count + 2]);
-                let mut result = 0;
-                while result < count {
-                    let at = geometry.output_index([oy, ox + result]) + channel;
-                    let block = Block { at, stride: channels, channel, count: step };
-                    let seen = &columns[result..];
-                    let sums = weights.multiply(simd, seen);
-                    if result + 1 < count {
-                        let both = [sums, weights.multiply(simd, &seen[1..])];
-                        store(simd, stage.as_ref(), out, block, &both);
-                    } else {
-                        store(simd, stage.as_ref(), out, block, &[sums]);
-                    }
-                    result += 2;
-                }
-            }
+            result += 2;
         }
     }
 }
@@ -158,7 +159,27 @@ struct Rows<'a> {
     pad: &'a [u8; MAX_CHANNELS],
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// The rows for the channels from `channel`.
+    #[inline(always)]
+    fn new(
+        geometry: &WindowGeometry,
+        rows: &[Option<&[u8]>; 3],
+        channel: usize,
+        pad: &'a [u8; MAX_CHANNELS],
+    ) -> Self {
+        let [_, width, channels] = geometry.input;
+        let pads = geometry.pad_before[1];
+        let mut seen = Self { starts: [pad.as_ptr(); 3], steps: [0; 3], width, pads, pad };
+        for (ky, row) in rows.iter().enumerate() {
+            if let Some(row) = row {
+                seen.starts[ky] = row[channel..].as_ptr();
+                seen.steps[ky] = channels;
+            }
+        }
+        seen
+    }
+
     /// Widens as many columns from the `first` on, pads counted.
     #[inline(always)]
     fn widen<S: Simd>(&self, simd: S, first: usize, columns: &mut [Column<S>]) {
@@ -167,8 +188,7 @@ impl Rows<'_> {
         let mut x = first.wrapping_sub(self.pads);
         for column in columns {
             let next = at[2].wrapping_add(self.steps[2]);
-            let is_inside = x < self.width;
-            let seen = if is_inside { at } else { [self.pad.as_ptr(); 3] };
+            let seen = if x < self.width { at } else { [self.pad.as_ptr(); 3] };
             let next = if x.wrapping_add(1) < self.width { next } else { self.pad.as_ptr() };
             // SAFETY: two vectors of levels each: of a row, since `x` is one of its columns, or of pads.
             unsafe {

@@ -150,12 +150,8 @@ impl Step {
         out: &mut [u8],
     ) {
         let geometry = &job.geometry;
-        let ([height, width, channels], stride) = (geometry.input, geometry.stride[1]);
-        let mut rows = [None; 3];
-        for (ky, row) in rows.iter_mut().enumerate() {
-            let y = (oy * geometry.stride[0] + ky).checked_sub(geometry.pad_before[0]);
-            *row = y.filter(|&y| y < height).map(|y| &job.input[y * width * channels..]);
-        }
+        let ([_, width, channels], stride) = (geometry.input, geometry.stride[1]);
+        let rows = super::three_rows(job, oy);
         let column = |x: usize| match x.checked_sub(geometry.pad_before[1]) {
             Some(x) if x < width => self.column(&rows, x * channels + self.channel),
             _ => [self.zero_point; 4],
